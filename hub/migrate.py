@@ -1,0 +1,107 @@
+"""Migrations: plain SQL files `NNNN_name.sql`, applied once each, in order, and never changed afterwards."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from dataclasses import dataclass
+from importlib.resources import files
+from importlib.resources.abc import Traversable
+from typing import Any
+
+from psycopg import Connection
+
+from hub.database import connect
+from hub.errors import MigrationMismatch
+
+_FILE_NAME = re.compile(r"(\d{4})_([a-z0-9_]+)\.sql")
+_LOCK = "SELECT pg_advisory_lock(hashtextextended('hub.migrate', 0))"
+_TABLE = """
+    CREATE TABLE IF NOT EXISTS migration (
+        number     int         PRIMARY KEY,
+        name       text        NOT NULL,
+        sha256     bytea       NOT NULL,
+        applied_at timestamptz NOT NULL DEFAULT now()
+    )
+"""
+
+
+@dataclass(frozen=True)
+class Migration:
+    number: int
+    name: str
+    sql: bytes
+
+    @property
+    def sha256(self) -> bytes:
+        return hashlib.sha256(self.sql).digest()
+
+    @property
+    def file(self) -> str:
+        return f"{self.number:04}_{self.name}.sql"
+
+
+def migrate(url: str, folder: Traversable | None = None) -> int:
+    """Bring the database to the newest migration and answer its number. Each file is one transaction.
+
+    Processes that start together take turns. Raises MigrationMismatch, before anything is applied, when the
+    files are misnumbered or an applied one was changed or is missing.
+    """
+    available = migrations(folder)
+    with connect(url, autocommit=True) as connection:
+        # Another process may migrate for minutes; waiting for it is right, unlike waiting for a table.
+        connection.execute("SET lock_timeout = 0")
+        connection.execute(_LOCK)
+        connection.execute("RESET lock_timeout")
+        connection.execute("SET client_min_messages = warning")
+        connection.execute(_TABLE)
+        for migration in available[_agreed(connection, available) :]:
+            with connection.transaction():
+                connection.execute(migration.sql)
+                connection.execute(
+                    "INSERT INTO migration (number, name, sha256) VALUES (%s, %s, %s)",
+                    (migration.number, migration.name, migration.sha256),
+                )
+    return len(available)
+
+
+def version(connection: Connection[Any], folder: Traversable | None = None) -> tuple[int, int]:
+    """(applied, available): the newest migration the database has, and the newest there is."""
+    available = len(migrations(folder))
+    if connection.execute("SELECT to_regclass('migration')").fetchone() == (None,):
+        return 0, available
+    (applied,) = connection.execute("SELECT coalesce(max(number), 0) FROM migration").fetchone() or (0,)
+    return applied, available
+
+
+def migrations(folder: Traversable | None = None) -> list[Migration]:
+    """Every migration in order: 1, 2, 3 … Raises MigrationMismatch at a gap or a number that stands twice."""
+    found = []
+    for entry in (folder or files("migrations")).iterdir():
+        if match := _FILE_NAME.fullmatch(entry.name):
+            found.append(Migration(int(match[1]), match[2], entry.read_bytes()))
+        elif entry.name.endswith(".sql"):
+            raise MigrationMismatch(f"migrations/{entry.name} is not named NNNN_what_it_makes.sql.")
+    found.sort(key=lambda migration: (migration.number, migration.name))
+    for expected, migration in enumerate(found, start=1):
+        if migration.number != expected:
+            raise MigrationMismatch(f"Migration {expected:04} was expected, not {migration.file}.")
+    return found
+
+
+def _agreed(connection: Connection[Any], available: list[Migration]) -> int:
+    """How many migrations are applied, all of them as they stand here."""
+    applied = connection.execute("SELECT number, name, sha256 FROM migration ORDER BY number").fetchall()
+    here = {migration.number: migration for migration in available}
+    for number, name, sha256 in applied:
+        migration = here.get(number)
+        if migration is None or migration.name != name:
+            raise MigrationMismatch(
+                f"The database has migration {number:04}_{name}.sql, which is missing here: "
+                "is it of a newer release?"
+            )
+        if migration.sha256 != sha256:
+            raise MigrationMismatch(
+                f"{migration.file} was changed after it was applied; restore it and add a new one."
+            )
+    return len(applied)
