@@ -9,7 +9,7 @@ from importlib.resources import files
 from importlib.resources.abc import Traversable
 from typing import Any
 
-from psycopg import Connection
+from psycopg import Connection, Error
 
 from hub.database import connect
 from hub.errors import MigrationMismatch
@@ -17,7 +17,7 @@ from hub.errors import MigrationMismatch
 _FILE_NAME = re.compile(r"(\d{4})_([a-z0-9_]+)\.sql")
 _LOCK = "SELECT pg_advisory_lock(hashtextextended('hub.migrate', 0))"
 _TABLE = """
-    CREATE TABLE IF NOT EXISTS migration (
+    CREATE TABLE IF NOT EXISTS public.migration (
         number     int         PRIMARY KEY,
         name       text        NOT NULL,
         sha256     bytea       NOT NULL,
@@ -53,24 +53,20 @@ def migrate(url: str, folder: Traversable | None = None) -> int:
         connection.execute("SET lock_timeout = 0")
         connection.execute(_LOCK)
         connection.execute("RESET lock_timeout")
-        connection.execute("SET client_min_messages = warning")
         connection.execute(_TABLE)
         for migration in available[_agreed(connection, available) :]:
-            with connection.transaction():
-                connection.execute(migration.sql)
-                connection.execute(
-                    "INSERT INTO migration (number, name, sha256) VALUES (%s, %s, %s)",
-                    (migration.number, migration.name, migration.sha256),
-                )
+            _apply(connection, migration)
     return len(available)
 
 
 def version(connection: Connection[Any], folder: Traversable | None = None) -> tuple[int, int]:
     """(applied, available): the newest migration the database has, and the newest there is."""
     available = len(migrations(folder))
-    if connection.execute("SELECT to_regclass('migration')").fetchone() == (None,):
+    if connection.execute("SELECT to_regclass('public.migration')").fetchone() == (None,):
         return 0, available
-    (applied,) = connection.execute("SELECT coalesce(max(number), 0) FROM migration").fetchone() or (0,)
+    (applied,) = connection.execute("SELECT coalesce(max(number), 0) FROM public.migration").fetchone() or (
+        0,
+    )
     return applied, available
 
 
@@ -89,9 +85,27 @@ def migrations(folder: Traversable | None = None) -> list[Migration]:
     return found
 
 
+def _apply(connection: Connection[Any], migration: Migration) -> None:
+    try:
+        with connection.transaction():
+            connection.execute(migration.sql)
+            # What a file sets for itself (a role, a search path) ends with it.
+            connection.execute("RESET ALL")
+            connection.execute("RESET ROLE")
+            connection.execute(
+                "INSERT INTO public.migration (number, name, sha256) VALUES (%s, %s, %s)",
+                (migration.number, migration.name, migration.sha256),
+            )
+    except Error as error:
+        error.add_note(f"in migrations/{migration.file}, of which nothing was applied")
+        raise
+
+
 def _agreed(connection: Connection[Any], available: list[Migration]) -> int:
     """How many migrations are applied, all of them as they stand here."""
-    applied = connection.execute("SELECT number, name, sha256 FROM migration ORDER BY number").fetchall()
+    applied = connection.execute(
+        "SELECT number, name, sha256 FROM public.migration ORDER BY number"
+    ).fetchall()
     here = {migration.number: migration for migration in available}
     for number, name, sha256 in applied:
         migration = here.get(number)
