@@ -22,7 +22,8 @@ _TABLE = """
         name       text        NOT NULL,
         sha256     bytea       NOT NULL,
         applied_at timestamptz NOT NULL DEFAULT now()
-    )
+    );
+    GRANT SELECT ON public.migration TO PUBLIC
 """
 
 
@@ -48,7 +49,7 @@ def migrate(url: str, folder: Traversable | None = None) -> int:
     files are misnumbered or an applied one was changed or is missing.
     """
     available = migrations(folder)
-    with connect(url, autocommit=True) as connection:
+    with connect(url, as_writer=False, autocommit=True) as connection:
         # Another process may migrate for minutes; waiting for it is right, unlike waiting for a table.
         connection.execute("SET lock_timeout = 0")
         connection.execute(_LOCK)

@@ -33,7 +33,10 @@ def test_options_reach_the_driver(database_url: str) -> None:
 
 
 def test_a_pool_replaces_what_broke(database_url: str) -> None:
-    with pool(database_url, 1) as connections, connect(database_url, autocommit=True) as other:
+    with (
+        pool(database_url, 1) as connections,
+        connect(database_url, as_writer=False, autocommit=True) as other,
+    ):
         with connections.connection() as connection:
             pid = connection.info.backend_pid
         other.execute("SELECT pg_terminate_backend(%s, 5000)", (pid,))

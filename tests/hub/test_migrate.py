@@ -20,7 +20,7 @@ def write(folder: Path, **files: str) -> Path:
 
 
 def tables(url: str) -> set[str]:
-    with connect(url) as connection:
+    with connect(url, as_writer=False) as connection:
         found = connection.execute("SELECT tablename FROM pg_tables WHERE schemaname = 'public'")
         return {name for (name,) in found}
 
@@ -28,21 +28,21 @@ def tables(url: str) -> set[str]:
 def test_migrations_are_applied_in_order(empty_database_url: str, tmp_path: Path) -> None:
     write(
         tmp_path,
-        _0002_more="ALTER TABLE one ADD more int",
-        _0001_one="CREATE TABLE one (); CREATE TABLE two ()",
+        _0002_more="ALTER TABLE public.one ADD more int",
+        _0001_one="CREATE TABLE public.one (); CREATE TABLE public.two ()",
     )
     assert migrate(empty_database_url, tmp_path) == 2
     assert tables(empty_database_url) == {"migration", "one", "two"}
 
 
 def test_migrating_twice_changes_nothing(empty_database_url: str, tmp_path: Path) -> None:
-    write(tmp_path, _0001_one="CREATE TABLE one ()")
+    write(tmp_path, _0001_one="CREATE TABLE public.one ()")
     assert migrate(empty_database_url, tmp_path) == migrate(empty_database_url, tmp_path) == 1
 
 
 def test_a_later_release_applies_only_what_is_new(empty_database_url: str, tmp_path: Path) -> None:
-    migrate(empty_database_url, write(tmp_path, _0001_one="CREATE TABLE one ()"))
-    assert migrate(empty_database_url, write(tmp_path, _0002_two="CREATE TABLE two ()")) == 2
+    migrate(empty_database_url, write(tmp_path, _0001_one="CREATE TABLE public.one ()"))
+    assert migrate(empty_database_url, write(tmp_path, _0002_two="CREATE TABLE public.two ()")) == 2
     assert tables(empty_database_url) == {"migration", "one", "two"}
 
 
@@ -51,7 +51,11 @@ def test_no_migration_is_a_version_too(empty_database_url: str, tmp_path: Path) 
 
 
 def test_a_failing_file_is_named_and_leaves_nothing(empty_database_url: str, tmp_path: Path) -> None:
-    write(tmp_path, _0001_one="CREATE TABLE one ()", _0002_broken="CREATE TABLE two (); SELECT nonsense")
+    write(
+        tmp_path,
+        _0001_one="CREATE TABLE public.one ()",
+        _0002_broken="CREATE TABLE public.two (); SELECT nonsense",
+    )
     with pytest.raises(Error) as caught:
         migrate(empty_database_url, tmp_path)
     assert "0002_broken.sql" in caught.value.__notes__[0]
@@ -59,15 +63,16 @@ def test_a_failing_file_is_named_and_leaves_nothing(empty_database_url: str, tmp
 
 
 def test_what_a_file_sets_ends_with_it(empty_database_url: str, tmp_path: Path) -> None:
-    elsewhere = "CREATE SCHEMA elsewhere; SET search_path = elsewhere; SET ROLE pg_monitor"
+    elsewhere = "CREATE SCHEMA hub; CREATE SCHEMA elsewhere; SET search_path = elsewhere; SET ROLE pg_monitor"
     write(tmp_path, _0001_one=elsewhere, _0002_two="CREATE TABLE two ()")
     assert migrate(empty_database_url, tmp_path) == 2
-    assert tables(empty_database_url) == {"migration", "two"}
+    with connect(empty_database_url, as_writer=False) as connection:
+        assert connection.execute("SELECT to_regclass('hub.two') IS NOT NULL").fetchone() == (True,)
 
 
 def test_a_changed_file_is_refused(empty_database_url: str, tmp_path: Path) -> None:
-    migrate(empty_database_url, write(tmp_path, _0001_one="CREATE TABLE one ()"))
-    write(tmp_path, _0001_one="CREATE TABLE one (more int)", _0002_two="CREATE TABLE two ()")
+    migrate(empty_database_url, write(tmp_path, _0001_one="CREATE TABLE public.one ()"))
+    write(tmp_path, _0001_one="CREATE TABLE public.one (more int)", _0002_two="CREATE TABLE public.two ()")
     with pytest.raises(MigrationMismatch, match=r"0001_one\.sql was changed"):
         migrate(empty_database_url, tmp_path)
     assert tables(empty_database_url) == {"migration", "one"}
@@ -77,7 +82,7 @@ def test_a_changed_file_is_refused(empty_database_url: str, tmp_path: Path) -> N
 def test_a_missing_or_renamed_file_is_refused(
     empty_database_url: str, tmp_path: Path, afterwards: str | None
 ) -> None:
-    migrate(empty_database_url, write(tmp_path, _0001_one="CREATE TABLE one ()"))
+    migrate(empty_database_url, write(tmp_path, _0001_one="CREATE TABLE public.one ()"))
     (tmp_path / "0001_one.sql").rename(tmp_path / (afterwards or "one.txt"))
     with pytest.raises(MigrationMismatch, match=r"0001_one\.sql, which is missing here"):
         migrate(empty_database_url, tmp_path)
@@ -99,7 +104,7 @@ def test_gaps_and_doubles_are_refused(tmp_path: Path, names: tuple[str, ...], na
 
 
 def test_processes_that_start_together_take_turns(empty_database_url: str, tmp_path: Path) -> None:
-    write(tmp_path, _0001_slow="SELECT pg_sleep(0.3); CREATE TABLE one ()")
+    write(tmp_path, _0001_slow="SELECT pg_sleep(0.3); CREATE TABLE public.one ()")
     answers: list[int] = []
     threads = [
         threading.Thread(target=lambda: answers.append(migrate(empty_database_url, tmp_path)))
@@ -113,7 +118,7 @@ def test_processes_that_start_together_take_turns(empty_database_url: str, tmp_p
 
 
 def test_the_version_tells_applied_and_available(empty_database_url: str, tmp_path: Path) -> None:
-    with connect(empty_database_url, autocommit=True) as connection:
+    with connect(empty_database_url, as_writer=False, autocommit=True) as connection:
         assert version(connection, tmp_path) == (0, 0)
         migrate(empty_database_url, write(tmp_path, _0001_one="SELECT 1"))
         write(tmp_path, _0002_two="SELECT 1")

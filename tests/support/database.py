@@ -57,8 +57,8 @@ class SharedServer:
     @cached_property
     def _template(self) -> str:
         """Its last name comes last, so that a template which stands is a whole one."""
-        with connect(self.url) as connection, self._guarded():
-            if not connection.execute("SELECT FROM pg_database WHERE datname = 'migrated'").fetchone():
+        with connect(self.url, as_writer=False) as connection, self._guarded():
+            if not connection.execute("SELECT 1 FROM pg_database WHERE datname = 'migrated'").fetchone():
                 self._execute("DROP DATABASE IF EXISTS unfinished")
                 self._execute("CREATE DATABASE unfinished")
                 migrate(self._url_of("unfinished"))
@@ -71,7 +71,7 @@ class SharedServer:
         return self.url.replace("@/hub?", f"@/{name}?")
 
     def _execute(self, statement: str, *names: str) -> None:
-        with connect(self.url, autocommit=True) as connection:
+        with connect(self.url, as_writer=False, autocommit=True) as connection:
             connection.execute(sql.SQL(statement).format(*map(sql.Identifier, names)))
 
     @contextmanager
