@@ -14,7 +14,9 @@ _SESSION = {
     "idle_in_transaction_session_timeout": "30s",
     "default_transaction_isolation": "read\\ committed",
     "TimeZone": "UTC",
+    "search_path": "hub",
 }
+WRITER = {"role": "hub_writer"}  # What the running hub is; migrations connect without it.
 _MANNERS: dict[str, Any] = {
     "application_name": "hub",
     "connect_timeout": 5,
@@ -27,16 +29,16 @@ _MANNERS: dict[str, Any] = {
 _HEADING = re.compile(r"^-- name: *(\w+) *$", re.MULTILINE)
 
 
-def connect(url: str, **options: Any) -> Connection[Any]:
+def connect(url: str, *, as_writer: bool = True, **options: Any) -> Connection[Any]:
     """A connection with the hub's session settings; `options` are psycopg's (autocommit, row_factory …)."""
-    return Connection.connect(url, **_manners(url) | options)
+    return Connection.connect(url, **_manners(url, as_writer) | options)
 
 
 def pool(url: str, size: int) -> ConnectionPool[Connection[Any]]:
     """`size` such connections, open at once; one that broke is replaced before anybody gets it."""
     return ConnectionPool(
         url,
-        kwargs=_manners(url),
+        kwargs=_manners(url, as_writer=True),
         min_size=size,
         max_size=size,
         open=True,
@@ -61,8 +63,8 @@ def load_queries(module_file: str | Path) -> dict[str, str]:
     return dict(zip(names, bodies, strict=True))
 
 
-def _manners(url: str) -> dict[str, Any]:
+def _manners(url: str, as_writer: bool) -> dict[str, Any]:
     """What the URL itself says about the session stands behind ours, and so prevails."""
     theirs = str(conninfo.conninfo_to_dict(url).get("options") or "")
-    ours = " ".join(f"-c {name}={value}" for name, value in _SESSION.items())
+    ours = " ".join(f"-c {name}={value}" for name, value in (_SESSION | (WRITER if as_writer else {})).items())
     return _MANNERS | {"options": f"{ours} {theirs}".strip()}

@@ -1,0 +1,21 @@
+"""Everything anyone may ask."""
+
+from commands.identify_customer import identify_customer
+from commands.lift_distinct import lift_distinct
+from commands.merge_customers import merge_customers
+from commands.record_touch import record_touch
+from commands.register_source import register_source
+from commands.release_identifier import release_identifier
+from commands.retract_fact import retract_fact
+from commands.unmerge_customers import unmerge_customers
+
+CAPABILITIES = (
+    register_source,
+    identify_customer,
+    record_touch,
+    retract_fact,
+    release_identifier,
+    merge_customers,
+    unmerge_customers,
+    lift_distinct,
+)

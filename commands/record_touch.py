@@ -1,0 +1,269 @@
+"""Record a touch: something happened between a customer and the company, in either direction."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Annotated, Any, ClassVar, Literal
+
+from pydantic import Field
+
+from hub import statements
+from hub.decider import Boundary, Command, Decider, Draft, Known, Outcome, Secret
+from hub.errors import Flaw, Invalid
+from hub.events import Channel, Contact, ContactId, Recorded, TouchQuarantined, TouchRecorded, month_of
+from hub.fields import CodeText, EndPoint, SourceName, Text, Uuid, clear_and_sealed
+from hub.identity.normalise import Unfit, identifier
+from hub.log.read import Scope
+from hub.names import Name, house_drafts, id_of, named, new_strings
+from hub.opening import Unnameable, key_of, opening
+from hub.statements import IdentifierValue, Standing, Stated
+from hub.subject import Subject, by_id, by_key, holding
+
+Data = Annotated[dict[str, str | bool | int | float], Field(max_length=200)]
+
+
+class RecordTouch(Command):
+    roles: ClassVar = frozenset({"channel", "operator", "steward", "compliance", "local"})
+
+    command: Literal["record_touch"]
+    source: SourceName | None = None
+    key: Text | None = None
+    customer: Uuid | None = None
+    channel: Channel
+    direction: Literal["in", "out"] = "in"
+    kind: CodeText | None = None
+    purpose: CodeText | None = None
+    topic: CodeText | None = None
+    campaign: CodeText | None = None
+    offer: CodeText | None = None
+    identifiers: Mapping[str, IdentifierValue] = Field(default_factory=dict)
+    facts: Mapping[str, Any] = Field(default_factory=dict)
+    content: Mapping[str, Any] = Field(default_factory=dict)
+    data: Data = Field(default_factory=dict)
+    sender: Text | None = None
+    matter: Text | None = None
+    agent: Text | None = None
+    identifier: EndPoint | None = None
+    provider_id: Text | None = None
+    source_event: Text | None = None
+    reservation: Uuid | None = None
+    in_reply_to: Uuid | None = None
+    answers: Annotated[tuple[Uuid, ...], Field(max_length=100)] = ()
+    asks: bool | None = None
+    resolved: bool | None = None
+
+
+@dataclass(frozen=True)
+class Touched:
+    """The record touched, what its source has said, the strings' ids, and the contact this is, if it is known."""
+
+    subject: Subject | None  # None: nobody can be named.
+    key: str = ""
+    standing: Standing = Standing()
+    names: Mapping[str, Name] = field(default_factory=dict)
+    contacts: tuple[Recorded, ...] = ()  # What was recorded before about the contact this may be.
+    unnameable: Unnameable | None = None
+
+
+def boundary(command: RecordTouch, known: Known) -> Boundary[Touched]:
+    try:
+        subject, key = yield from _subject(command, known)
+    except Unnameable as error:
+        return Touched(None, unnameable=error)
+    if subject.is_open and (command.facts or command.identifiers or command.identifier):
+        stating = bool(command.identifiers or command.identifier or command.facts)
+        yield statements.scopes(subject.record, facts=bool(command.facts), identifiers=stating)
+    names = yield from named(
+        known,
+        {
+            "sender": command.sender,
+            "matter": command.matter,
+            "agent": command.agent,
+            "provider": command.provider_id,
+            "source_event": command.source_event,
+        },
+        scoped_to=command.source or known.principal.source or "",
+    )
+    before = [names[kind].said_in for kind in ("provider", "source_event") if kind in names]
+    if command.direction == "out" and command.reservation is not None:
+        (reserved,) = yield (Scope.of(TouchRecorded, tag=f"contact:{command.reservation}", opened=True),)
+        before = [*reserved, *before]
+    return Touched(subject, key, names=names, contacts=tuple(each for each in before if each is not None))
+
+
+def _subject(command: RecordTouch, known: Known) -> Boundary[tuple[Subject, str]]:
+    if command.customer is None:
+        stated = dict(command.identifiers)
+        if command.identifier is not None:
+            stated.setdefault(command.identifier.kind, command.identifier.value)
+        source, key = key_of(command.source, command.key, stated, known)
+        return (yield from by_key(known, source, key)), key
+    if command.key is not None:
+        raise Invalid(Flaw("customer", "give either customer or key"))
+    subject = yield from by_id(command.customer, only_read=True, seen=command.seen)
+    if command.identifier is not None:
+        try:
+            normal = identifier(command.identifier.kind, command.identifier.value, known.region)
+        except Unfit:
+            return subject, ""
+        found = yield from holding(subject, known, command.identifier.kind, normal)
+        if found is not subject:
+            return found, ""
+    if command.in_reply_to is not None:
+        (asked,) = yield (Scope.event(command.in_reply_to),)
+        if asked and getattr(asked[0].event, "record", None) in subject.members:
+            return replace(subject, record=asked[0].event.record), ""  # type: ignore[attr-defined]
+    return subject, ""
+
+
+def evolve(state: Touched, recorded: Recorded) -> Touched:
+    return replace(state, standing=statements.evolve(state.standing, recorded))
+
+
+def decide(command: RecordTouch, state: Touched, known: Known) -> Outcome:
+    if state.subject is None:
+        assert state.unnameable is not None
+        return _nobody(command, state.unnameable, known)
+    subject = state.subject
+    drafts: list[Draft] = []
+    if not subject.is_open:
+        drafts.append(opening(subject, state.key, None))
+    used: str | None = None
+    unfit: list[tuple[str, str, Any]] = []
+    normal: str | None = None
+    if command.facts or command.identifiers or command.identifier:
+        checked = statements.check(command.facts, command.identifiers, known)
+        if command.identifier is not None:
+            try:
+                normal = identifier(command.identifier.kind, command.identifier.value, known.region)
+                as_used = Stated(value=command.identifier.value)
+                checked.identifiers.append((command.identifier.kind, normal, "identifier", as_used))
+            except Unfit as reason:
+                checked.unfit.append(("identifier.value", str(reason), command.identifier.value))
+        unfit, checked.unfit = checked.unfit, []  # They ride in the touch they came with.
+        told = statements.drafts(subject.record, state.standing, checked, known)
+        drafts.extend(told)
+        if command.identifier is not None and normal is not None:
+            used = _identifier_id(command.identifier.kind, normal, state.standing, told, known)
+    drafts.extend(house_drafts(known, state.names))
+    drafts.append(_touch(command, state, subject, used, normal, unfit, known))
+    return Outcome(drafts, subject.record, subject.members)
+
+
+def _touch(
+    command: RecordTouch,
+    state: Touched,
+    subject: Subject,
+    used: str | None,
+    normal: str | None,
+    unfit: list[tuple[str, str, Any]],
+    known: Known,
+) -> Draft:
+    content: dict[str, Any] = {}
+    if command.content:
+        content["content"] = command.content
+    clear, sealed = clear_and_sealed(command.data)
+    if sealed:
+        content["data"] = sealed
+    strings, tags = new_strings(state.names)
+    if strings:
+        content["names"] = strings
+    quarantined, kept = statements.set_aside(unfit, known)
+    if kept:
+        content["quarantined"] = kept
+    contact = None
+    if command.direction == "out":
+        contact, repeated = _contact(command, state, subject, used, known)
+        tags = tuple(dict.fromkeys((*tags, *repeated)))
+        if command.identifier is not None and normal is not None:
+            by = (
+                known.fingerprint("contacts-by", command.identifier.kind, normal, month)
+                for month in contact.months
+            )
+            tags = tuple(dict.fromkeys((*tags, *by)))
+    names = state.names
+    event = TouchRecorded(
+        record=subject.record,
+        channel=command.channel,
+        direction=command.direction,
+        kind=command.kind,
+        purpose=command.purpose,
+        topic=command.topic,
+        campaign=command.campaign,
+        offer=command.offer,
+        sender=id_of(names, "sender"),
+        matter=id_of(names, "matter"),
+        agent=id_of(names, "agent"),
+        provider=id_of(names, "provider"),
+        source_event=id_of(names, "source_event"),
+        identifier=used,
+        in_reply_to=command.in_reply_to,
+        answers=command.answers,
+        asks=command.asks,
+        resolved=command.resolved,
+        data=clear,
+        contact=contact,
+        quarantined=quarantined,
+    )
+    return Draft(event, (Secret(subject.record, content, tags),) if content or tags else ())
+
+
+def _contact(
+    command: RecordTouch, state: Touched, subject: Subject, used: str | None, known: Known
+) -> tuple[Contact, tuple[bytes, ...]]:
+    """The contact this touch is, under the id it has already where it was reported before; and the tags it repeats."""
+    names = state.names
+    first = _reported_before(state, subject)
+    id: ContactId = known.new_id()
+    months: tuple[str, ...] = (month_of(known.occurred_at),)
+    repeated: tuple[bytes, ...] = ()
+    if first is not None:
+        assert isinstance(first.event, TouchRecorded) and first.event.contact is not None
+        id = first.event.contact.contact
+        months = tuple(dict.fromkeys((*first.event.contact.months, *months)))
+        repeated = tuple(sorted(first.sealed_tags))
+    contact = Contact(
+        contact=id,
+        record=subject.record,
+        channel=command.channel,
+        at=known.occurred_at,
+        months=months,
+        purpose=command.purpose,
+        campaign=command.campaign,
+        offer=command.offer,
+        sender=id_of(names, "sender"),
+        matter=id_of(names, "matter"),
+        identifier=used,
+    )
+    return contact, repeated
+
+
+def _reported_before(state: Touched, subject: Subject) -> Recorded | None:
+    for each in state.contacts:
+        contact = getattr(each.event, "contact", None)
+        if isinstance(contact, Contact) and contact.record in subject.members:
+            return each
+    return None
+
+
+def _identifier_id(kind: str, normal: str, standing: Standing, told: list[Draft], known: Known) -> str | None:
+    """The random id of the end point used: stated before, or by this very command."""
+    tag = known.fingerprint(kind, normal)
+    for id, (_, tags) in standing.identifiers.items():
+        if tag in tags:
+            return id
+    for draft in told:
+        if any(tag in secret.tags for secret in draft.secrets):
+            return getattr(draft.event, "identifier", None)
+    return None
+
+
+def _nobody(command: RecordTouch, why: Unnameable, known: Known) -> Outcome:
+    """Nothing sent is lost: a touch whose record cannot be named waits in quarantine."""
+    event = TouchQuarantined(item=known.new_id(), path=why.path, reason=why.reason)
+    content = {"touch": command.model_dump(mode="json", exclude_defaults=True)}
+    return Outcome((Draft(event, (Secret(known.house, content),)),))
+
+
+record_touch = Decider(RecordTouch, boundary, evolve, decide)

@@ -1,0 +1,110 @@
+"""How a command becomes events: read its boundary, fold its state, decide. The shell around it is `hub/desk.py`.
+
+A decision is three small things and a name. `boundary` yields the scopes it needs, stage by stage, gets the events
+they cover, and returns the first state; `evolve` folds those events into it; `decide` answers with drafts or raises
+a refusal. All three are pure: what they may not make themselves (now, fresh ids, fingerprints) is in `Known`,
+which draws the same values again when a decision has to be made anew.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Mapping, Sequence
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Any, ClassVar, Generic, NamedTuple, TypeVar
+
+from pydantic import AwareDatetime, BaseModel, ConfigDict
+
+from hub.clock import fresh_id
+from hub.events.base import Event, EventId, Instant, PrincipalId, Recorded, RecordId, uuid_text
+from hub.log.read import Scope
+
+
+@dataclass(frozen=True, slots=True)
+class Principal:
+    """Who acts. A channel is bound to its source."""
+
+    id: PrincipalId
+    role: str
+    source: str | None = None
+
+
+class Command(BaseModel):
+    """A wish, named in the imperative; it may be refused. The fields all commands share."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+    roles: ClassVar[frozenset[str]]  # Who may ask for it.
+
+    command: str
+    id: str | None = None
+    occurred_at: AwareDatetime | None = None
+    seen: int | None = None
+    correlation: str | None = None
+    branch: str | None = None
+
+
+class Secret(NamedTuple):
+    """Personal data of an event: sealed under `record`, found again by its fingerprints."""
+
+    record: RecordId
+    content: Mapping[str, Any]
+    tags: tuple[bytes, ...] = ()
+    retention: int = 0
+
+
+class Draft(NamedTuple):
+    """An event decided on, with what must be sealed beside it."""
+
+    event: Event
+    secrets: tuple[Secret, ...] = ()
+    id: EventId | None = None  # Where the event names itself.
+
+
+@dataclass(slots=True)
+class Known:
+    """What a decision may not make itself."""
+
+    now: Instant
+    occurred_at: Instant
+    principal: Principal
+    fingerprint: Callable[..., bytes]  # (kind, *values) -> 16 bytes
+    region: str = "RU"  # Of phone numbers told without a country.
+    house: RecordId = ""
+    _drawn: list[str] = field(default_factory=list)
+    _next: int = 0
+
+    def new_id(self) -> str:
+        """A fresh id; after `again` the same ones in the same order."""
+        if self._next == len(self._drawn):
+            self._drawn.append(uuid_text(fresh_id()))
+        self._next += 1
+        return self._drawn[self._next - 1]
+
+    def again(self) -> None:
+        self._next = 0
+
+
+C = TypeVar("C", bound=Command)
+S = TypeVar("S")
+
+Boundary = Generator[tuple[Scope, ...], tuple[Sequence[Recorded], ...], S]
+
+
+class Outcome(NamedTuple):
+    """What was decided: events to append (perhaps none) and whom the answer names."""
+
+    drafts: Sequence[Draft]
+    record: RecordId | None = None
+    members: tuple[RecordId, ...] = ()
+    also: Mapping[str, Any] = MappingProxyType({})  # What this command's answer says besides; ids and codes only.
+
+
+@dataclass(frozen=True)
+class Decider(Generic[C, S]):
+    """A capability: which command, and the three functions that decide it."""
+
+    command: type[C]
+    boundary: Callable[[C, Known], Boundary[S]]
+    evolve: Callable[[S, Recorded], S]
+    decide: Callable[[C, S, Known], Outcome]

@@ -1,0 +1,94 @@
+"""What sources tell about customers: records, facts, identifiers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any, Literal
+
+from hub.events.base import Code, Event, IdentifierId, Instant, RecordId
+from hub.events.parts import Quarantined
+
+Party = Literal["person", "organisation", "sole_trader"]
+
+
+class SourceRegistered(Event):
+    """A source may speak from now on, with this trust. Its title is sealed under the house."""
+
+    source: Code
+    trust: str  # Decimal from 0 to 1.
+    logins: tuple[str, ...] = ()  # Identifier kinds that lead to one customer only in this source.
+    party: Party = "person"
+
+    def tags(self) -> Iterable[str]:
+        return (f"source:{self.source}",)
+
+
+class NameGiven(Event):
+    """A name the company uses (of an agent, a sender, a branch) got a random id. The name is sealed under the house."""
+
+    kind: str
+    name: str
+
+    def tags(self) -> Iterable[str]:
+        return (f"actor:{self.name}",) if self.kind == "agent" else ()
+
+
+class RecordOpened(Event):
+    """A source met a customer for the first time. The key in that source is sealed."""
+
+    record: RecordId
+    source: Code
+    party: Party
+
+    def tags(self) -> Iterable[str]:
+        return (f"record:{self.record}",)
+
+
+class FactsStated(Event):
+    """A source told facts. Values are sealed, except those of attributes declared clear."""
+
+    record: RecordId
+    attributes: tuple[str, ...] = ()  # Whose values lie in seal 0 under "facts".
+    clear: Mapping[str, Any] = {}
+    raw: bool = False  # Seal 0 also holds the whole source row under "raw".
+    quarantined: tuple[Quarantined, ...] = ()
+
+    def tags(self) -> Iterable[str]:
+        yield f"record:{self.record}"
+        yield f"facts:{self.record}"
+        for value in self.quarantined:
+            yield from value.tags()
+
+
+class FactRetracted(Event):
+    """A source, or a person, no longer stands by what was stated for this attribute."""
+
+    record: RecordId
+    attribute: str
+
+    def tags(self) -> Iterable[str]:
+        return (f"record:{self.record}", f"facts:{self.record}")
+
+
+class IdentifierStated(Event):
+    """This end point leads to the record, perhaps for a time only. Its value is sealed."""
+
+    record: RecordId
+    identifier: IdentifierId
+    kind: str
+    since: Instant | None = None
+    until: Instant | None = None
+
+    def tags(self) -> Iterable[str]:
+        return (f"record:{self.record}", f"identifiers:{self.record}")
+
+
+class IdentifierReleased(Event):
+    """This end point no longer leads to the record, from `until` on."""
+
+    record: RecordId
+    identifier: IdentifierId
+    until: Instant
+
+    def tags(self) -> Iterable[str]:
+        return (f"record:{self.record}", f"identifiers:{self.record}")

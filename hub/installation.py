@@ -1,0 +1,63 @@
+"""First start: the installation's ids, its house record, and the proof that these keys belong to this database."""
+
+from __future__ import annotations
+
+import hmac
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from psycopg import Connection
+
+from hub import clock
+from hub.database import connect
+from hub.errors import WrongKeys
+from hub.events import RecordId
+from hub.events.base import uuid_bytes, uuid_text
+from hub.keys import KeyFile, Vault
+
+KEY_FILE = "keys.json"
+
+
+@dataclass(frozen=True)
+class Installation:
+    """Who this hub is, and its keys."""
+
+    tenant: str
+    house: RecordId
+    keys: KeyFile
+
+
+def installation(url: str, data: Path) -> Installation:
+    """Read the installation, or make it at the first start. Raises WrongKeys before anything is written under a wrong key."""
+    with connect(url) as connection:
+        connection.execute("SELECT pg_advisory_xact_lock(hashtextextended('hub.installation', 0))")
+        row = connection.execute(
+            "SELECT tenant::text, house::text, receipt_check, fingerprint_check FROM installation"
+        ).fetchone()
+        keys = KeyFile.load_or_make(data / KEY_FILE, may_make=row is None)
+        if row is None:
+            return _first_start(connection, keys)
+        tenant, house, receipt_check, fingerprint_check = row
+        checks = [(keys.receipt, receipt_check), (keys.fingerprint, fingerprint_check)]
+        for epoch, check in connection.execute("SELECT epoch, check_value FROM kek_epoch WHERE destroyed_at IS NULL"):
+            checks.append((keys.key_encryption.get(epoch, b""), check))
+        if not all(hmac.compare_digest(keys.check_value(key), bytes(check)) for key, check in checks):
+            raise WrongKeys
+    return Installation(tenant, house, keys)
+
+
+def _first_start(connection: Connection[Any], keys: KeyFile) -> Installation:
+    tenant, house = uuid_text(clock.fresh_id()), uuid_text(clock.fresh_id())
+    connection.execute(
+        "INSERT INTO installation (tenant, house, receipt_check, fingerprint_check) VALUES (%s, %s, %s, %s)",
+        (tenant, house, keys.check_value(keys.receipt), keys.check_value(keys.fingerprint)),
+    )
+    for epoch, key in keys.key_encryption.items():
+        connection.execute("INSERT INTO kek_epoch VALUES (%s, %s)", (epoch, keys.check_value(key)))
+    key = Vault(keys, tenant).make(house)
+    connection.execute(
+        "INSERT INTO record_key (record, class, key, epoch, wrapped) VALUES (%s, 0, %s, %s, %s)",
+        (uuid_bytes(house).hex(), key.number, key.epoch, key.wrapped),
+    )
+    return Installation(tenant, house, keys)

@@ -1,0 +1,37 @@
+-- name: lock
+SELECT 1 FROM log WHERE id = %s FOR UPDATE
+
+-- name: head
+SELECT position, recorded_at FROM event WHERE log = %s ORDER BY position DESC LIMIT 1
+
+-- name: new_open
+SELECT position, type, tags FROM event WHERE log = %s AND position > %s ORDER BY position
+
+-- name: new_sealed
+SELECT position, tag FROM tag WHERE log = %s AND position > %s AND seal IS NOT NULL
+
+-- name: matched
+-- Which of the items (numbered, first tag, other tags, types) match an event after a position.
+SELECT i.n
+FROM unnest(%(n)s::int[], %(tag)s::uuid[], %(others)s::text[], %(types)s::text[], %(after)s::bigint[]) AS i (n, tag, others, types, after)
+WHERE EXISTS (
+    SELECT FROM tag t
+    WHERE t.log = %(log)s AND t.tag = i.tag AND t.position > i.after
+      AND (i.types IS NULL OR t.type = ANY (i.types::smallint[]))
+      AND NOT EXISTS (
+          SELECT FROM unnest(i.others::uuid[]) AS o (tag)
+          WHERE NOT EXISTS (SELECT FROM tag u WHERE u.log = t.log AND u.tag = o.tag AND u.position = t.position)))
+
+-- name: matched_untagged
+SELECT EXISTS (
+    SELECT FROM event WHERE log = %s AND position > %s AND (%s::smallint[] IS NULL OR type = ANY (%s::smallint[])))
+
+-- name: stored
+-- Which of these events are in the log: asked when a connection was lost at COMMIT.
+SELECT id, position FROM event WHERE id = ANY (%s::uuid[])
+
+-- name: types
+SELECT id, name FROM event_type
+
+-- name: new_type
+INSERT INTO event_type (name) VALUES (%s) ON CONFLICT (name) DO NOTHING

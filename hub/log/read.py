@@ -1,0 +1,183 @@
+"""Reading the log: the events a boundary covers, all in one snapshot; and the events in a row."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from threading import Lock
+from typing import Any
+
+from psycopg import Connection
+
+from hub.database import load_queries
+from hub.events.base import Event, Recorded, Vocabulary, uuid_text
+from hub.keys import Vault
+from hub.log.append import SQL as LOG_SQL
+from hub.log.recent import Item
+from hub.log.wire import tag_of
+
+SQL = load_queries(__file__)
+MAIN = 1  # The log of what happens to customers.
+
+
+@dataclass(frozen=True, slots=True)
+class Scope:
+    """Events of these types (of any, where none is named) with this tag; part of the append's condition unless only read.
+
+    `opened` asks for the seals' content and sealed tags as well; `latest` for the last such event only.
+    """
+
+    types: frozenset[str]
+    tag: bytes
+    condition: bool = True
+    latest: bool = False
+    opened: bool = False
+    by_id: bool = False  # `tag` is the id of one event.
+
+    @classmethod
+    def of(cls, *types: type[Event], tag: str | bytes, only_read: bool = False, latest: bool = False, opened: bool = False) -> Scope:
+        """An open tag is given as text, a sealed one as its fingerprint."""
+        found = tag_of(tag) if isinstance(tag, str) else tag
+        return cls(frozenset(each.stored_name for each in types), found, not only_read, latest, opened)
+
+    @classmethod
+    def event(cls, id: str) -> Scope:
+        """The event with this id. It cannot change, so no condition is needed."""
+        return cls(frozenset(), bytes.fromhex(id.replace("-", "")), condition=False, by_id=True)
+
+
+class EventTypes:
+    """The numbers that stand for type names in rows; made on first use, shared by the process."""
+
+    def __init__(self, connect: Callable[[], Connection[Any]]) -> None:
+        self._connect = connect
+        self._lock = Lock()
+        self._number: dict[str, int] = {}
+        self._name: dict[int, str] = {}
+
+    def number(self, name: str) -> int:
+        if name not in self._number:
+            self.ensure([name])
+        return self._number[name]
+
+    def name(self, number: int) -> str:
+        if number not in self._name:
+            self.ensure([])
+        return self._name[number]
+
+    def numbers(self, names: Iterable[str]) -> frozenset[int]:
+        return frozenset(map(self.number, names))
+
+    def ensure(self, names: Iterable[str]) -> None:
+        with self._lock, self._connect() as connection:
+            for name in names:
+                connection.execute(LOG_SQL["new_type"], (name,))
+            for number, name in connection.execute(LOG_SQL["types"]):
+                self._number[name], self._name[number] = number, name
+
+
+class Reader:
+    """Turns rows into events."""
+
+    def __init__(self, vocabulary: Vocabulary, types: EventTypes, vault: Vault, log: int = MAIN) -> None:
+        self.vocabulary, self.types, self.vault, self.log = vocabulary, types, vault, log
+
+    def recorded(self, position: int, id: bytes, type: int, recorded_at: int, data: bytes) -> Recorded:
+        event, envelope, seals = self.vocabulary.decode(self.types.name(type), data)
+        return Recorded(event, position, uuid_text(id), recorded_at, envelope, seals)  # type: ignore[arg-type]
+
+    def after(self, connection: Connection[Any], position: int, limit: int) -> list[Recorded]:
+        """The next events in log order."""
+        rows = connection.execute(SQL["after"], (self.log, position, limit), binary=True, prepare=True)
+        return [self.recorded(place, id.bytes, type, at, data) for place, id, type, at, data in rows]
+
+    def item(self, scope: Scope) -> Item:
+        """The scope as an item of an append's condition."""
+        return Item(self.types.numbers(scope.types) if scope.types else None, (scope.tag,))
+
+    def snapshot(self, connection: Connection[Any]) -> Snapshot:
+        return Snapshot(self, connection)
+
+    def open(self, connection: Connection[Any], found: Sequence[Recorded]) -> list[Recorded]:
+        """The same events with sealed tags and with the content of every seal that still has its key."""
+        places = [each.position for each in found]
+        tags: dict[int, list[bytes]] = {place: [] for place in places}
+        for place, tag in connection.execute(SQL["sealed_tags"], (self.log, places), binary=True, prepare=True):
+            tags[place].append(tag.bytes)
+        boxes = connection.execute(SQL["seals"], (self.log, places), binary=True, prepare=True).fetchall()
+        keys = self.vault.keys_of(connection, {record for _, _, record, *_ in boxes})
+        ids = {each.position: bytes.fromhex(each.id.replace("-", "")) for each in found}
+        opened: dict[int, dict[int, Mapping[str, Any]]] = {place: {} for place in places}
+        for place, n, record, retention, _, box in boxes:
+            if record in keys:
+                opened[place][n] = self.vault.open(keys[record], record, ids[place], n, box, retention)
+        return [
+            each._replace(sealed_tags=frozenset(tags[each.position]), opened=opened[each.position]) for each in found
+        ]
+
+
+class Snapshot:
+    """One transaction's view of the log; each scope is read once. Its `head` is what conditions come after."""
+
+    def __init__(self, reader: Reader, connection: Connection[Any]) -> None:
+        self._reader, self.connection = reader, connection
+        row = connection.execute(LOG_SQL["head"], (reader.log,), binary=True, prepare=True).fetchone()
+        self.head: int = row[0] if row else 0
+        self._read: dict[Scope, Sequence[Recorded]] = {}
+
+    def knows(self, scope: Scope) -> bool:
+        return scope in self._read
+
+    def read(self, scopes: Iterable[Scope]) -> None:
+        """Read the scopes not read yet, all in one round trip (two more where seals are to be opened)."""
+        wanted = [scope for scope in dict.fromkeys(scopes) if scope not in self._read]
+        if not wanted:
+            return
+        found: dict[Scope, list[Recorded]] = {scope: [] for scope in wanted}
+        self._by_tag([scope for scope in wanted if not scope.by_id], found)
+        self._by_id([scope for scope in wanted if scope.by_id], found)
+        if to_open := {each.position: each for scope in wanted if scope.opened for each in found[scope]}:
+            opened = dict(zip(to_open, self._reader.open(self.connection, list(to_open.values())), strict=True))
+            for scope in wanted:
+                if scope.opened:
+                    found[scope] = [opened[each.position] for each in found[scope]]
+        self._read.update(found)
+
+    def of(self, scope: Scope) -> Sequence[Recorded]:
+        return self._read.get(scope, ())
+
+    def _by_tag(self, scopes: Sequence[Scope], found: dict[Scope, list[Recorded]]) -> None:
+        if not scopes:
+            return
+        numbers = self._reader.types.numbers
+        literal = {
+            types: "{" + ",".join(map(str, numbers(types))) + "}" if types else None
+            for types in {scope.types for scope in scopes}
+        }
+        rows = self.connection.execute(
+            SQL["scopes"],
+            {
+                "log": self._reader.log,
+                "n": list(range(len(scopes))),
+                "tag": [scope.tag.hex() for scope in scopes],
+                "types": [literal[scope.types] for scope in scopes],
+                "most": [1 if scope.latest else None for scope in scopes],
+            },
+            binary=True,
+            prepare=True,
+        )
+        decoded: dict[int, Recorded] = {}
+        for n, position, id, type, at, data in rows:
+            if position not in decoded:
+                decoded[position] = self._reader.recorded(position, id.bytes, type, at, data)
+            found[scopes[n]].append(decoded[position])
+
+    def _by_id(self, scopes: Sequence[Scope], found: dict[Scope, list[Recorded]]) -> None:
+        if not scopes:
+            return
+        wanted = {scope.tag: scope for scope in scopes}
+        rows = self.connection.execute(
+            SQL["by_id"], (self._reader.log, [tag.hex() for tag in wanted]), binary=True, prepare=True
+        )
+        for position, id, type, at, data in rows:
+            found[wanted[id.bytes]].append(self._reader.recorded(position, id.bytes, type, at, data))

@@ -1,0 +1,324 @@
+"""The read side: one pump folds the log into all healthy read models, one transaction a batch, rows and positions together.
+
+Models at different positions catch up in step: the hindmost advance to where the next are, then they go on together.
+A model that fails leaves the pump at its last good event, with the offending one named; the others go on.
+"""
+
+from __future__ import annotations
+
+import logging
+import select
+import socket
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing
+from dataclasses import dataclass
+from threading import Event as Flag
+from threading import Thread
+from traceback import extract_tb
+from typing import Any
+
+import psycopg
+from psycopg import Connection
+from psycopg_pool import ConnectionPool
+
+from hub.database import load_queries
+from hub.errors import Behind
+from hub.events.base import Recorded
+from hub.log.append import channel
+from hub.log.read import Reader
+from hub.rows import Key, ReadModel, Table
+
+__all__ = ["BATCH", "Pump", "ReadModel", "Standing", "catch_up", "restart", "status", "wait"]
+
+BATCH = 5_000  # Events a transaction.
+POLL = 1.0  # Seconds after which the log is looked at, and the lead asked for, even if nobody rang.
+BACK_OFF = 5.0  # Seconds a pump that keeps failing waits at most before it tries again.
+
+SQL = load_queries(__file__)
+_log = logging.getLogger(__name__)
+
+Models = Sequence[ReadModel[Any]]
+Touched = dict[Key, list[Recorded]]
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """How far a read model is. `state` is `live`, `catching_up` or `failed`."""
+
+    name: str
+    version: int
+    position: int
+    lag: int  # Events not folded yet.
+    lag_seconds: float  # Since the oldest of them was recorded.
+    state: str
+    failed_event: str | None = None
+    failed_position: int | None = None
+    error: str | None = None
+
+
+class Pump:
+    """Folds while it leads; of the pumps of all processes one leads, the others wait to take over.
+
+    The lead is a session lock of the connection that writes the rows: who lost the connection can commit nothing.
+    """
+
+    def __init__(
+        self, connect: Callable[[], Connection[Any]], reader: Reader, models: Models, batch: int = BATCH
+    ) -> None:
+        self._connect, self._reader, self._models, self._batch = connect, reader, models, batch
+        self._stopping, self._leading, self._rung = Flag(), Flag(), Flag()
+        self._bell, self._ear = socket.socketpair()
+        self._thread = Thread(target=self._run, name="hub-pump", daemon=True)
+
+    @property
+    def leading(self) -> bool:
+        return self._leading.is_set()
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Finish the batch at hand, give up the lead, end the thread."""
+        self._stopping.set()
+        self._bell.send(b"!")
+        self._thread.join()
+        self._bell.close()
+        self._ear.close()
+
+    def _run(self) -> None:
+        failures = 0
+        while not self._stopping.is_set():
+            started = time.monotonic()
+            try:
+                with closing(self._connect()) as connection:
+                    self._serve(connection)
+            except Exception as error:  # Whatever it was, the thread must outlive it.
+                failures = 0 if time.monotonic() - started > BACK_OFF else failures + 1
+                _log.warning("the pump starts anew: %s", describe(error))
+                self._stopping.wait(min(0.05 * 2**failures, BACK_OFF))
+            finally:
+                self._leading.clear()
+
+    def _serve(self, connection: Connection[Any]) -> None:
+        connection.autocommit = True
+        while connection.execute(SQL["lead"]).fetchone() != (True,):
+            if self._idle(connection):
+                return
+        connection.add_notify_handler(lambda _: self._rung.set())
+        connection.execute(f"LISTEN {channel(self._reader.log)}".encode())  # Before the first read: nothing is missed.
+        _enrol(connection, self._models)
+        self._leading.set()
+        with closing(_Ahead(self._connect, self._reader)) as ahead:
+            folding = _Folding(connection, self._reader, self._models, self._batch, ahead)
+            while not self._stopping.is_set():
+                self._rung.clear()
+                if not folding.advance() and self._idle(connection):
+                    return
+
+    def _idle(self, connection: Connection[Any]) -> bool:
+        """Wait until somebody rings, or a second; answers whether to stop."""
+        if not self._rung.is_set():
+            select.select([connection.fileno(), self._ear], [], [], POLL)
+            connection.execute(b"")  # Takes in what arrived, and raises when the connection is gone.
+        return self._stopping.is_set()
+
+
+def catch_up(connection: Connection[Any], reader: Reader, models: Models, batch: int = BATCH) -> None:
+    """Fold what the log holds by now, in this thread. `connection` is in autocommit or idle."""
+    _enrol(connection, models)
+    folding = _Folding(connection, reader, models, batch)
+    while folding.advance():
+        pass
+
+
+def restart(connection: Connection[Any], model: ReadModel[Any]) -> None:
+    """Empty a read model, failed or not, so that it is folded from the beginning."""
+    with connection.transaction():
+        connection.execute(SQL["restart"], (model.version, model.name))
+        Table(connection, model).empty()
+
+
+def wait(connection: Connection[Any] | ConnectionPool[Connection[Any]], position: int, timeout: float = 5.0) -> None:
+    """Return when the read side has folded the event at `position`. Raises Behind after `timeout` seconds."""
+    if isinstance(connection, ConnectionPool):
+        with connection.connection() as one:
+            return wait(one, position, timeout)
+    deadline, pause = time.monotonic() + timeout, 0.002
+    while True:
+        with connection.transaction():  # Each look is a new one, whatever the connection's manners.
+            row = connection.execute(SQL["reached"], prepare=True).fetchone()
+        if row is not None and row[0] is not None and row[0] >= position:
+            return None
+        if (left := deadline - time.monotonic()) <= 0:
+            raise Behind
+        time.sleep(min(pause, left))
+        pause = min(pause * 1.5, 0.05)
+
+
+def status(connection: Connection[Any], log: int = 1) -> list[Standing]:
+    """How far each read model is, by name."""
+    return [Standing(*row) for row in connection.execute(SQL["status"], {"log": log})]
+
+
+def describe(error: BaseException) -> str:
+    """Which error and where; not its message, which may hold values."""
+    name = type(error).__name__
+    if isinstance(error, psycopg.Error):
+        found = error.diag
+        parts = (found.sqlstate, found.table_name, found.column_name, found.constraint_name)
+        return " ".join([name, *filter(None, parts)])
+    frames = extract_tb(error.__traceback__)
+    return f"{name} in {frames[-1].filename.rpartition('/')[2]}, line {frames[-1].lineno}" if frames else name
+
+
+def _enrol(connection: Connection[Any], models: Models) -> None:
+    """Give each model its line; one whose fold has a newer version starts from the beginning."""
+    with connection.transaction():
+        for model in models:
+            connection.execute(SQL["enrol"], (model.name, model.version))
+            row = connection.execute(SQL["version"], (model.name,)).fetchone()
+            if row is not None and row[0] < model.version:
+                restart(connection, model)
+
+
+class _Ahead:
+    """Reads and decodes the next events while the last ones are being written. What it read cannot change any more."""
+
+    def __init__(self, connect: Callable[[], Connection[Any]], reader: Reader) -> None:
+        self._connect, self._reader = connect, reader
+        self._connection: Connection[Any] | None = None
+        self._thread = ThreadPoolExecutor(1, "hub-pump-ahead")
+        self._coming: tuple[int, Future[list[Recorded]]] | None = None
+
+    def begin(self, position: int, limit: int) -> None:
+        self._coming = position, self._thread.submit(self._read, position, limit)
+
+    def take(self, position: int, limit: int) -> list[Recorded]:
+        """What was read after this position, if it was."""
+        coming, self._coming = self._coming, None
+        return coming[1].result()[:limit] if coming and coming[0] == position else []
+
+    def close(self) -> None:
+        self._thread.shutdown()
+        if self._connection is not None:
+            self._connection.close()
+
+    def _read(self, position: int, limit: int) -> list[Recorded]:
+        if self._connection is None:
+            self._connection = self._connect()
+            self._connection.autocommit = True
+        return self._reader.after(self._connection, position, limit)
+
+
+class _Folding:
+    """Read models on one connection, batch by batch."""
+
+    def __init__(
+        self, connection: Connection[Any], reader: Reader, models: Models, batch: int, ahead: _Ahead | None = None
+    ) -> None:
+        self._connection, self._reader, self._batch, self._ahead = connection, reader, batch, ahead
+        self._models = {model.name: model for model in models}
+        self._enrolled = [*self._models], [model.version for model in models]
+        self._tables = {model.name: Table(connection, model) for model in models}
+        for name, value in SESSION.items():
+            connection.execute("SELECT set_config(%s, %s, false)", (name, value))
+        if not connection.autocommit:
+            connection.commit()
+
+    def advance(self) -> int:
+        """Fold one batch into the hindmost models; answers how many events it had."""
+        with self._connection.transaction():
+            places: dict[str, int] = dict(
+                self._connection.execute(SQL["places"], self._enrolled, prepare=True).fetchall()
+            )
+            if not places:
+                return 0
+            low = min(places.values())
+            limit = min([self._batch, *(place - low for place in places.values() if place > low)])
+            events = self._ahead.take(low, limit) if self._ahead else []
+            events = events or self._reader.after(self._connection, low, limit)
+            if not events:
+                return 0
+            if self._ahead and len(events) == self._batch:
+                self._ahead.begin(events[-1].position, self._batch)
+            group = [name for name, place in places.items() if place == low]
+            # First, so that their lines are locked: nobody empties a table that is being written.
+            moved = self._connection.execute(SQL["advance"], (events[-1].position, group, low), prepare=True)
+            if moved.rowcount < len(group):
+                raise psycopg.Rollback
+            self._fold(group, events)
+            return len(events)
+        return 1  # Somebody moved a model meanwhile: look again.
+
+    def _fold(self, group: Sequence[str], events: Sequence[Recorded]) -> None:
+        try:
+            with self._connection.transaction():
+                self._apply(group, events)
+        except (psycopg.OperationalError, MemoryError):
+            raise  # Nobody's fault; the pump starts anew.
+        except Exception:
+            for name in group:
+                if failure := self._fold_up_to_failure(name, events):
+                    event, error = failure
+                    _log.error("read model %s failed at position %d: %s", name, event.position, describe(error))
+                    self._connection.execute(
+                        SQL["fail"], (event.position - 1, event.id, event.position, describe(error), name)
+                    )
+
+    def _fold_up_to_failure(self, name: str, events: Sequence[Recorded]) -> tuple[Recorded, Exception] | None:
+        """Fold as many events as one model can; the first that it cannot, and why."""
+        try:
+            with self._connection.transaction():
+                self._apply([name], events)
+                return None
+        except (psycopg.OperationalError, MemoryError):
+            raise
+        except Exception as error:
+            if len(events) == 1:
+                return events[0], error
+        half = len(events) // 2
+        return self._fold_up_to_failure(name, events[:half]) or self._fold_up_to_failure(name, events[half:])
+
+    def _apply(self, group: Sequence[str], events: Sequence[Recorded]) -> None:
+        """Take the rows out that these events may change, fold, and put them back."""
+        touched: dict[str, Touched] = {name: {} for name in group}
+        folded_by: dict[type, list[tuple[Touched, Callable[[Recorded], Any]]]] = {}
+        for name in group:
+            for kind in self._models[name].events:
+                folded_by.setdefault(kind, []).append((touched[name], self._models[name].owners))
+        for recorded in events:
+            for its_touched, owners in folded_by.get(type(recorded.event), ()):
+                for key in owners(recorded):
+                    if key in its_touched:
+                        its_touched[key].append(recorded)
+                    else:
+                        its_touched[key] = [recorded]
+        with self._connection.pipeline():
+            taken = {
+                name: self._tables[name].take(keys)
+                for name, keys in touched.items()
+                if keys and not self._models[name].once
+            }
+        for name, keys in touched.items():
+            fold = self._models[name].fold
+            before = self._tables[name].by_key(taken[name]) if name in taken else {}
+            rows = []
+            for key, its_events in keys.items():
+                row = before.get(key)
+                for recorded in its_events:
+                    row = fold(row, recorded, key)
+                if row is not None:
+                    rows.append(row)
+            if rows:
+                self._tables[name].put(rows)
+
+
+SESSION = {
+    "synchronous_commit": "off",  # Rows and positions are lost together, if they are, and folded again.
+    # Keys are looked up in indexes, however small a table was when the statement was planned.
+    "enable_hashjoin": "off",
+    "enable_mergejoin": "off",
+    "enable_seqscan": "off",
+}

@@ -1,0 +1,123 @@
+"""Whom a command is about: from a source's key, or any record or customer id, to the record and its customer."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from hub.decider import Boundary, Known
+from hub.errors import Flaw, Invalid, Rejected, Unknown
+from hub.events import (
+    Component,
+    CustomersMerged,
+    CustomersUnmerged,
+    IdentifierReleased,
+    IdentifierStated,
+    MembershipEvent,
+    Recorded,
+    RecordId,
+    RecordOpened,
+    SourceRegistered,
+)
+from hub.log.read import Scope
+
+Reads = Boundary["Subject"]
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """A record, opened or about to be, and the customer it belongs to now."""
+
+    record: RecordId
+    is_open: bool
+    component: Component  # Its members in order of opening; the first is the customer.
+    source: SourceRegistered | None = None  # Of the command, where it named one.
+    key_tag: bytes | None = None  # The fingerprint the record is found by.
+
+    @property
+    def members(self) -> tuple[RecordId, ...]:
+        return self.component.members
+
+    @property
+    def customer(self) -> RecordId:
+        return self.component.members[0]
+
+
+class MembershipChanged(Rejected):
+    """This customer was merged or taken apart since you looked; look again."""
+
+
+def by_key(known: Known, source: str, key: str, *, decides_membership: bool = False) -> Reads:
+    """The record a source knows under this key; to be opened by the command if there is none yet.
+
+    Raises Invalid when the source is not registered.
+    """
+    tag = known.fingerprint("key", source, key)
+    opened, registered = yield (
+        Scope.of(RecordOpened, tag=tag),
+        Scope.of(SourceRegistered, tag=f"source:{source}", only_read=True, latest=True),
+    )
+    if not registered:
+        raise Invalid(Flaw("source", "not_registered"))
+    its_source = registered[-1].event
+    assert isinstance(its_source, SourceRegistered)
+    if not opened:
+        record = known.new_id()
+        return Subject(record, False, Component(members=(record,)), its_source, tag)
+    event = opened[0].event
+    assert isinstance(event, RecordOpened)
+    (membership,) = yield (membership_of(event.record, only_read=not decides_membership),)
+    return Subject(event.record, True, component_of(event.record, membership), its_source, tag)
+
+
+def by_id(id: str, *, only_read: bool = False, seen: int | None = None) -> Reads:
+    """The record with this id, and its customer as a condition unless only read.
+
+    Raises Unknown, or MembershipChanged when the customer changed after the position the caller had seen.
+    """
+    opened, membership = yield (
+        Scope.of(RecordOpened, tag=f"record:{id}", only_read=True, latest=True),
+        membership_of(id, only_read=only_read),
+    )
+    if not opened:
+        raise Unknown
+    if seen is not None and membership and membership[-1].position > seen:
+        raise MembershipChanged
+    return Subject(id, True, component_of(id, membership))
+
+
+def holding(subject: Subject, known: Known, kind: str, value: str) -> Reads:
+    """Of a customer's records the one that holds this identifier; the record named, where none does or it does too."""
+    events = yield tuple(
+        Scope.of(IdentifierStated, IdentifierReleased, tag=f"identifiers:{member}", only_read=True, opened=True)
+        for member in subject.members
+    )
+    wanted = known.fingerprint(kind, value)
+    holders = {
+        each.event.record
+        for of_member in events
+        for each in of_member
+        if isinstance(each.event, IdentifierStated) and wanted in each.sealed_tags
+    }
+    if not holders or subject.record in holders:
+        return subject
+    first = next(member for member in subject.members if member in holders)
+    return Subject(first, True, subject.component, subject.source)
+
+
+def membership_of(record: RecordId, *, only_read: bool = False) -> Scope:
+    """The last event that lists the record's customer; none while the record stands alone."""
+    return Scope.of(CustomersMerged, CustomersUnmerged, tag=f"member:{record}", latest=True, only_read=only_read)
+
+
+def component_of(record: RecordId, membership: Sequence[Recorded]) -> Component:
+    if membership:
+        event = membership[-1].event
+        assert isinstance(event, MembershipEvent)
+        for component in event.components:
+            if record in component.members:
+                return component
+    return Component(members=(record,))
+
+
+

@@ -1,0 +1,108 @@
+"""What questions are asked through: read models in one snapshot, and the log and its seals behind their pointers."""
+
+from __future__ import annotations
+
+import binascii
+from base64 import urlsafe_b64decode, urlsafe_b64encode
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from psycopg import Connection, Cursor, sql
+from psycopg.pq import TransactionStatus
+
+from hub.clock import moment, now
+from hub.errors import Behind, Flaw, Invalid, ModelFailed
+from hub.events.base import Instant, Recorded
+from hub.log.read import Reader
+from hub.rows import ReadModel, row_cursor
+
+R = TypeVar("R")
+
+_EVENTS = "SELECT position, id, type, recorded_at, data FROM event WHERE log = %s AND position = ANY (%s)"
+_STANDINGS = "SELECT name, position, state = 'failed' FROM read_model"
+
+
+@dataclass(frozen=True)
+class View:
+    """A connection to ask on. Where it is in no transaction yet, each question takes a snapshot of its own."""
+
+    connection: Connection[Any]
+    reader: Reader
+    fingerprint: Callable[..., bytes]  # (kind, *values) -> the sealed tag
+    region: str = "RU"  # Of phone numbers told without a country.
+
+    @contextmanager
+    def snapshot(self) -> Iterator[None]:
+        """Everything asked within sees the same rows."""
+        if self.connection.info.transaction_status is not TransactionStatus.IDLE:
+            yield
+            return
+        with self.connection.transaction():
+            self.connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
+            yield
+
+    def rows(self, model: ReadModel[R], where: str, *values: Any) -> Cursor[R]:
+        """The rows of a read model, called `m`, for which `where` holds, and what order it asks for."""
+        columns = ", ".join(f"m.{column}" for column in model.columns)
+        return self.ask(model.row, f"SELECT {columns} FROM {model.name} m WHERE {where}", *values)
+
+    def ask(self, row: Callable[..., R], query: str, *values: Any) -> Cursor[R]:
+        """Each row as `row` makes it, ids as text and times as instants."""
+        return row_cursor(self.connection, row).execute(sql.SQL(query), values, prepare=True)  # type: ignore[arg-type]
+
+    def standings(self) -> Standings:
+        """How far the read models are; to be asked among the first, and `of` the models needed."""
+        return Standings(self.connection.execute(_STANDINGS, prepare=True))
+
+    def opened(self, positions: Iterable[int]) -> dict[int, Recorded]:
+        """The events at these positions, with the content of every seal that can still be opened."""
+        wanted = sorted(set(positions))
+        if not wanted:
+            return {}
+        reader = self.reader
+        rows = self.connection.execute(_EVENTS, (reader.log, wanted), binary=True, prepare=True)
+        found = [reader.recorded(place, id.bytes, type, at, data) for place, id, type, at, data in rows]
+        return {each.position: each for each in reader.open(self.connection, found)}
+
+    def now(self) -> Instant:
+        return now()
+
+
+class Standings:
+    """How far the read models were when the question was asked."""
+
+    def __init__(self, cursor: Cursor[Any]) -> None:
+        self._cursor = cursor
+
+    def of(self, *models: ReadModel[Any]) -> int:
+        """The position these models answer for. Raises ModelFailed, or Behind when one is being folded anew."""
+        found: Mapping[str, tuple[int, bool]] = {name: (place, failed) for name, place, failed in self._cursor}
+        head = max((place for place, failed in found.values() if not failed), default=0)
+        for model in models:
+            place, failed = found.get(model.name, (0, False))
+            if failed:
+                raise ModelFailed(f"the read model {model.name} has failed and must be rebuilt")
+            if place < head:
+                raise Behind(f"the read model {model.name} is being rebuilt; ask again shortly")
+        return head
+
+
+def shown(at: Instant | None) -> str | None:
+    """An instant as answers show it."""
+    return None if at is None else moment(at).isoformat().replace("+00:00", "Z")
+
+
+def cursor_of(*place: int | str) -> str:
+    """An opaque cursor."""
+    return urlsafe_b64encode(" ".join(map(str, place)).encode()).decode().rstrip("=")
+
+
+def place_of(cursor: str, *parts: Callable[[str], Any]) -> Sequence[Any]:
+    """Where a cursor stands. Raises Invalid when it is none of ours."""
+    try:
+        found = urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)).decode().split(" ")
+        return [part(text) for part, text in zip(parts, found, strict=True)]
+    except (ValueError, binascii.Error):
+        raise Invalid(Flaw("cursor", "not_a_cursor")) from None
