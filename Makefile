@@ -55,8 +55,11 @@ $(VENV)/dev.stamp: requirements-dev.txt pyproject.toml | $(VENV)/bin/python
 	@touch $@ $(VENV)/run.stamp
 
 $(VENV)/bin/python:
-	@command -v python3 >/dev/null || { echo "The hub needs Python 3.11 or newer: apt-get install python3 python3-venv"; exit 1; }
-	@test -n "$(PYTHON)" || { echo "The hub needs Python 3.11 or newer, this is `python3 --version`; name one with PYTHON=..."; exit 1; }
-	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { echo "$(PYTHON) cannot make a virtual environment: apt-get install python3-venv"; exit 1; }
+	@test -n "$(PYTHON)" || command -v python3 >/dev/null || { \
+		echo "The hub needs Python 3.11 or newer: apt-get install python3 python3-venv"; exit 1; }
+	@test -n "$(PYTHON)" || { \
+		echo "The hub needs Python 3.11 or newer, this is `python3 --version`; name one with PYTHON=..."; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { \
+		echo "$(PYTHON) cannot make a virtual environment: apt-get install python3-venv"; exit 1; }
 	@echo "Setting up $(VENV) once; this takes a minute."
 	@$(PYTHON) -m venv --clear $(VENV)
