@@ -35,6 +35,7 @@ _SOCKET_LIMIT = 107 - len("/.s.PGSQL.5432")
 _RECOVERY = 900.0  # Seconds a server may take to replay its log after a crash.
 _ZOMBIE = 10.0  # Seconds until a killed server's process id is surely gone.
 
+_SETTINGS = Path(__file__).with_name("embedded.conf").read_text()
 _FORGETFUL = "fsync = off\nfull_page_writes = off\n"
 
 
@@ -223,9 +224,8 @@ class EmbeddedPostgres:
             time.sleep(0.25)
 
     def _settings(self) -> str:
-        ours = Path(__file__).with_name("embedded.conf").read_text()
         socket = str(self._socket_folder).replace("'", "''")
-        return f"{ours}unix_socket_directories = '{socket}'\n{'' if self._durable else _FORGETFUL}"
+        return f"{_SETTINGS}unix_socket_directories = '{socket}'\n{'' if self._durable else _FORGETFUL}"
 
     def _settles(self) -> bool:
         """Whether a server answers, once one that is starting or stopping has done so."""
