@@ -66,5 +66,6 @@ def load_queries(module_file: str | Path) -> dict[str, str]:
 def _manners(url: str, as_writer: bool) -> dict[str, Any]:
     """What the URL itself says about the session stands behind ours, and so prevails."""
     theirs = str(conninfo.conninfo_to_dict(url).get("options") or "")
-    ours = " ".join(f"-c {name}={value}" for name, value in (_SESSION | (WRITER if as_writer else {})).items())
+    settings = _SESSION | (WRITER if as_writer else {})
+    ours = " ".join(f"-c {name}={value}" for name, value in settings.items())
     return _MANNERS | {"options": f"{ours} {theirs}".strip()}
