@@ -111,7 +111,9 @@ def pairs_across(groups: Sequence[Sequence[RecordId]]) -> frozenset[Pair]:
 
 
 def _pairs_between(parts: Sequence[Component]) -> Iterable[tuple[RecordId, RecordId]]:
-    return ((a, b) for n, one in enumerate(parts) for other in parts[n + 1 :] for a in one.members for b in other.members)
+    return (
+        (a, b) for n, one in enumerate(parts) for other in parts[n + 1 :] for a in one.members for b in other.members
+    )
 
 
 merge_customers = Decider(MergeCustomers, boundary, evolve, decide)

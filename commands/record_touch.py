@@ -118,7 +118,8 @@ def _subject(command: RecordTouch, known: Known) -> Boundary[tuple[Subject, str]
 
 
 def evolve(state: Touched, recorded: Recorded) -> Touched:
-    return replace(state, standing=statements.evolve(state.standing, recorded))
+    standing = statements.evolve(state.standing, recorded)
+    return state if standing is state.standing else replace(state, standing=standing)
 
 
 def decide(command: RecordTouch, state: Touched, known: Known) -> Outcome:
@@ -177,10 +178,7 @@ def _touch(
         contact, repeated = _contact(command, state, subject, used, known)
         tags = tuple(dict.fromkeys((*tags, *repeated)))
         if command.identifier is not None and normal is not None:
-            by = (
-                known.fingerprint("contacts-by", command.identifier.kind, normal, month)
-                for month in contact.months
-            )
+            by = (known.fingerprint("contacts-by", command.identifier.kind, normal, month) for month in contact.months)
             tags = tuple(dict.fromkeys((*tags, *by)))
     names = state.names
     event = TouchRecorded(

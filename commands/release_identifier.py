@@ -58,9 +58,7 @@ def boundary(command: ReleaseIdentifier, known: Known) -> Boundary[Held]:
     else:
         subject = yield from by_id(command.record or command.customer or "", seen=command.seen)
     concerned = subject.members if command.customer else (subject.record,)
-    yield tuple(
-        scope for record in concerned for scope in statements.scopes(record, facts=False, identifiers=True)
-    )
+    yield tuple(scope for record in concerned for scope in statements.scopes(record, facts=False, identifiers=True))
     return Held(subject, known.fingerprint(command.identifier.kind, normal))
 
 

@@ -50,9 +50,7 @@ def boundary(command: RetractFact, known: Known) -> Boundary[Stated]:
     else:
         subject = yield from by_id(command.record or command.customer or "", seen=command.seen)
     concerned = subject.members if command.customer else (subject.record,)
-    yield tuple(
-        scope for record in concerned for scope in statements.scopes(record, facts=True, identifiers=False)
-    )
+    yield tuple(scope for record in concerned for scope in statements.scopes(record, facts=True, identifiers=False))
     return Stated(subject, {record: Standing() for record in concerned})
 
 

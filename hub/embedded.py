@@ -150,9 +150,7 @@ class EmbeddedPostgres:
         if len(os.fsencode(self.cluster)) <= _SOCKET_LIMIT:
             return self.cluster
         temporary = Path(tempfile.gettempdir())
-        if len(os.fsencode(temporary)) > _SOCKET_LIMIT - 20 or (
-            self._user and not reachable(temporary, self._user)
-        ):
+        if len(os.fsencode(temporary)) > _SOCKET_LIMIT - 20 or (self._user and not reachable(temporary, self._user)):
             temporary = Path("/tmp")  # noqa: S108 -- the folder made in it is checked to be ours and closed.
         return temporary / f"hub-{_digest(self.cluster)}"
 
@@ -189,9 +187,7 @@ class EmbeddedPostgres:
     def _refuse_what_is_not_ours(self) -> None:
         owner = self.cluster.stat().st_uid
         if os.geteuid() not in (0, owner):
-            raise Misconfigured(
-                f"{self.cluster} belongs to user {owner}; run the hub as that user or as root."
-            )
+            raise Misconfigured(f"{self.cluster} belongs to user {owner}; run the hub as that user or as root.")
         written_by = major(self._demand("cat", str(self.cluster / "PG_VERSION")))
         if written_by != major(self.version):
             raise Misconfigured(
@@ -216,9 +212,7 @@ class EmbeddedPostgres:
                 return
             if self.pid is None or time.monotonic() > deadline:
                 said = output.read_text() if output.exists() else done.stderr
-                raise ServerFailed(
-                    f"The embedded PostgreSQL in {self.cluster} does not start: {said.strip()}"
-                )
+                raise ServerFailed(f"The embedded PostgreSQL in {self.cluster} does not start: {said.strip()}")
             with suppress(ChildProcessError):  # As process 1 of a container we are the one to bury it.
                 os.waitpid(self.pid, os.WNOHANG)
             time.sleep(0.25)
@@ -266,9 +260,7 @@ class EmbeddedPostgres:
 
     def _lock_file(self, name: str) -> IO[bytes]:
         # Closed to others, since whoever may open a file may lock it.
-        return open(
-            self.home / f"postgres.{name}", "ab", opener=lambda path, flags: os.open(path, flags, 0o600)
-        )
+        return open(self.home / f"postgres.{name}", "ab", opener=lambda path, flags: os.open(path, flags, 0o600))
 
     def _pg_ctl(self, action: str, *options: str) -> list[str]:
         return [str(self.bin / "pg_ctl"), action, f"--pgdata={self.cluster}", "--silent", "--wait", *options]

@@ -101,7 +101,9 @@ def _flaws(error: ValidationError) -> Iterable[Flaw]:
 
 def _is_branch(part: int | str) -> bool:
     """pydantic names the branch of a union it tried; callers do not know our types."""
-    return isinstance(part, str) and ("[" in part or part in ("str", "int", "float", "bool", "Stated", "constrained-str"))
+    return isinstance(part, str) and (
+        "[" in part or part in ("str", "int", "float", "bool", "Stated", "constrained-str")
+    )
 
 
 def _with_nul(value: Any, path: str = "") -> Iterable[str]:

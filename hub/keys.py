@@ -19,7 +19,6 @@ from base64 import b64decode, b64encode
 from collections import OrderedDict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from functools import lru_cache
 from hashlib import sha256
 from pathlib import Path
 from struct import pack
@@ -94,7 +93,9 @@ class KeyFile:
             return cls.parse(path.read_text())
         except FileNotFoundError:
             if not may_make:
-                raise WrongKeys(f"{path} is missing, and the database was built with it; restore it from its backup") from None
+                raise WrongKeys(
+                    f"{path} is missing, and the database was built with it; restore it from its backup"
+                ) from None
         keys = cls.fresh()
         path.parent.mkdir(parents=True, exist_ok=True)
         fresh = path.with_suffix(f".{os.getpid()}")
@@ -120,17 +121,24 @@ class Fingerprints:
     """Keyed fingerprints: the sealed tags of values, and the keys of receipts."""
 
     def __init__(self, keys: KeyFile) -> None:
-        self._receipt = keys.receipt
-        self._key_of = lru_cache(maxsize=None)(
-            lambda kind: hmac.digest(keys.fingerprint, b"hub/fingerprint/1/" + kind.encode(), "sha256")
-        )
+        self._receipt = hmac.new(keys.receipt, digestmod=sha256)
+        self._of_kind: dict[str, hmac.HMAC] = {}
+        self._root = keys.fingerprint
 
     def of(self, kind: str, *values: str) -> bytes:
         """HMAC-SHA256 under the kind's own key of the framed values, its first 16 bytes."""
-        return hmac.digest(self._key_of(kind), framed(*(value.encode() for value in values)), "sha256")[:16]
+        keyed = self._of_kind.get(kind)
+        if keyed is None:
+            key = hmac.digest(self._root, b"hub/fingerprint/1/" + kind.encode(), "sha256")
+            keyed = self._of_kind[kind] = hmac.new(key, digestmod=sha256)
+        fresh = keyed.copy()
+        fresh.update(framed(*[value.encode() for value in values]))
+        return fresh.digest()[:16]
 
     def receipt(self, text: bytes) -> bytes:
-        return hmac.digest(self._receipt, text, "sha256")
+        fresh = self._receipt.copy()
+        fresh.update(text)
+        return fresh.digest()
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,7 +215,9 @@ class Vault:
                 self.remember(record, key, retention)
         return found
 
-    def seal(self, key: RecordKey, record: str, event: bytes, n: int, content: Mapping[str, Any], retention: int = 0) -> Sealed:
+    def seal(
+        self, key: RecordKey, record: str, event: bytes, n: int, content: Mapping[str, Any], retention: int = 0
+    ) -> Sealed:
         """Encrypt what belongs to `record`, bound to its event and its place in it. `content` is any JSON object."""
         nonce = os.urandom(NONCE_BYTES)
         plain = orjson.dumps(content, option=orjson.OPT_SORT_KEYS)

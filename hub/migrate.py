@@ -65,9 +65,7 @@ def version(connection: Connection[Any], folder: Traversable | None = None) -> t
     available = len(migrations(folder))
     if connection.execute("SELECT to_regclass('public.migration')").fetchone() == (None,):
         return 0, available
-    (applied,) = connection.execute("SELECT coalesce(max(number), 0) FROM public.migration").fetchone() or (
-        0,
-    )
+    (applied,) = connection.execute("SELECT coalesce(max(number), 0) FROM public.migration").fetchone() or (0,)
     return applied, available
 
 
@@ -104,19 +102,14 @@ def _apply(connection: Connection[Any], migration: Migration) -> None:
 
 def _agreed(connection: Connection[Any], available: list[Migration]) -> int:
     """How many migrations are applied, all of them as they stand here."""
-    applied = connection.execute(
-        "SELECT number, name, sha256 FROM public.migration ORDER BY number"
-    ).fetchall()
+    applied = connection.execute("SELECT number, name, sha256 FROM public.migration ORDER BY number").fetchall()
     here = {migration.number: migration for migration in available}
     for number, name, sha256 in applied:
         migration = here.get(number)
         if migration is None or migration.name != name:
             raise MigrationMismatch(
-                f"The database has migration {number:04}_{name}.sql, which is missing here: "
-                "is it of a newer release?"
+                f"The database has migration {number:04}_{name}.sql, which is missing here: is it of a newer release?"
             )
         if migration.sha256 != sha256:
-            raise MigrationMismatch(
-                f"{migration.file} was changed after it was applied; restore it and add a new one."
-            )
+            raise MigrationMismatch(f"{migration.file} was changed after it was applied; restore it and add a new one.")
     return len(applied)

@@ -216,7 +216,12 @@ class _Folding:
     """Read models on one connection, batch by batch."""
 
     def __init__(
-        self, connection: Connection[Any], reader: Reader, models: Models, batch: int, ahead: _Ahead | None = None
+        self,
+        connection: Connection[Any],
+        reader: Reader,
+        models: Models,
+        batch: int,
+        ahead: _Ahead | None = None,
     ) -> None:
         self._connection, self._reader, self._batch, self._ahead = connection, reader, batch, ahead
         self._models = {model.name: model for model in models}

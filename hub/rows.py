@@ -94,9 +94,11 @@ class Table(Generic[R]):
                 for column in model.key
             ),
         }
-        self._take = sql.SQL(
-            "DELETE FROM {table} AS t USING unnest({arrays}) AS k ({key}) WHERE {same} RETURNING {returned}"
-        ).format(**names).as_string(connection)
+        self._take = (
+            sql.SQL("DELETE FROM {table} AS t USING unnest({arrays}) AS k ({key}) WHERE {same} RETURNING {returned}")
+            .format(**names)
+            .as_string(connection)
+        )
         self._put = sql.SQL("COPY {table} ({columns}) FROM STDIN (FORMAT binary)").format(**names).as_string(connection)
 
     def take(self, keys: Iterable[Key]) -> Cursor[R]:
@@ -117,10 +119,12 @@ class Table(Generic[R]):
         packed = [COPY_HEADER]
         for row in rows:
             packed.append(self._count)
-            packed.extend([
-                _NULL if value is None else pack(value)
-                for pack, value in zip(self._pack, self._values(row), strict=True)
-            ])
+            packed.extend(
+                [
+                    _NULL if value is None else pack(value)
+                    for pack, value in zip(self._pack, self._values(row), strict=True)
+                ]
+            )
         packed.append(COPY_TRAILER)
         with self._connection.cursor().copy(self._put) as copy:  # type: ignore[arg-type]
             copy.write(b"".join(packed))

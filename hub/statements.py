@@ -197,9 +197,7 @@ def _facts(record: RecordId, standing: Standing, checked: Checked, known: Known,
         content["raw"] = raw
     if kept:
         content["quarantined"] = kept
-    event = FactsStated(
-        record=record, attributes=tuple(sorted(sealed)), clear=clear, raw=new_raw, quarantined=items
-    )
+    event = FactsStated(record=record, attributes=tuple(sorted(sealed)), clear=clear, raw=new_raw, quarantined=items)
     yield Draft(event, (Secret(record, content),) if content else ())
 
 

@@ -118,6 +118,3 @@ def component_of(record: RecordId, membership: Sequence[Recorded]) -> Component:
             if record in component.members:
                 return component
     return Component(members=(record,))
-
-
-

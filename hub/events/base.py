@@ -9,7 +9,7 @@ It holds ids, codes, numbers and times; personal values lie in the seals it name
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Annotated, Any, ClassVar, NamedTuple, NewType
@@ -58,6 +58,10 @@ class Event(BaseModel):
     def tags(self) -> Iterable[str]:
         """The open tags, in the order they are hashed."""
         raise NotImplementedError
+
+    def set_aside(self) -> Sequence[Any]:
+        """The values that failed their check and wait in this event's seal (`hub.events.parts.Quarantined`)."""
+        return ()
 
 
 class SealPointer(NamedTuple):

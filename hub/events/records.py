@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Literal
 
 from hub.events.base import Code, Event, IdentifierId, Instant, RecordId
@@ -58,6 +58,9 @@ class FactsStated(Event):
         yield f"facts:{self.record}"
         for value in self.quarantined:
             yield from value.tags()
+
+    def set_aside(self) -> Sequence[Quarantined]:
+        return self.quarantined
 
 
 class FactRetracted(Event):

@@ -2,14 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Literal
 
 from hub.events.base import Code, Event, EventId, IdentifierId, RecordId
 from hub.events.parts import Contact, Quarantined
 
 Channel = Literal[
-    "call", "sms", "email", "messenger", "chat", "social", "web", "app", "push", "post", "visit", "robot", "shop", "other"
+    "call",
+    "sms",
+    "email",
+    "messenger",
+    "chat",
+    "social",
+    "web",
+    "app",
+    "push",
+    "post",
+    "visit",
+    "robot",
+    "shop",
+    "other",
 ]
 
 
@@ -46,6 +59,9 @@ class TouchRecorded(Event):
             yield from self.contact.tags()
         for value in self.quarantined:
             yield from value.tags()
+
+    def set_aside(self) -> Sequence[Quarantined]:
+        return self.quarantined
 
 
 class TouchQuarantined(Event):

@@ -104,8 +104,7 @@ def _inn(value: str, region: str) -> str:
         fits = control((2, 4, 10, 3, 5, 9, 4, 6, 8)) == d[9]
     else:
         fits = (
-            control((7, 2, 4, 10, 3, 5, 9, 4, 6, 8)) == d[10]
-            and control((3, 7, 2, 4, 10, 3, 5, 9, 4, 6, 8)) == d[11]
+            control((7, 2, 4, 10, 3, 5, 9, 4, 6, 8)) == d[10] and control((3, 7, 2, 4, 10, 3, 5, 9, 4, 6, 8)) == d[11]
         )
     if not fits:
         raise Unfit("checksum")

@@ -263,7 +263,7 @@ class Writer:
             return
         sealed: dict[int, list[bytes]] = {}
         for position, tag in connection.execute(SQL["new_sealed"], (log, recent.head), prepare=True, binary=True):
-            sealed.setdefault(position, []).append(tag.bytes)
+            sealed.setdefault(position, []).append(tag)
         chunk = Chunk(recent.head + 1, recent.head)
         for position, type, tags in connection.execute(SQL["new_open"], (log, recent.head), prepare=True, binary=True):
             chunk.add(position, type, (*map(wire.tag_of, tags), *sealed.get(position, ())))
@@ -273,7 +273,7 @@ class Writer:
         """After a lost connection: answer what was committed after all. The lock says the old transaction has ended."""
         firsts = {append.events[0].id: append for append in group if append.events}
         for id, position in connection.execute(SQL["stored"], ([id.hex() for id in firsts],), binary=True):
-            append = firsts[id.bytes]
+            append = firsts[id]
             last = position + len(append.events) - 1
             row = connection.execute(
                 "SELECT recorded_at FROM event WHERE log = %s AND position = %s", (append.log, last)

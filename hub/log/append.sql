@@ -8,7 +8,7 @@ SELECT position, recorded_at FROM event WHERE log = %s ORDER BY position DESC LI
 SELECT position, type, tags FROM event WHERE log = %s AND position > %s ORDER BY position
 
 -- name: new_sealed
-SELECT position, tag FROM tag WHERE log = %s AND position > %s AND seal IS NOT NULL
+SELECT position, uuid_send(tag) FROM tag WHERE log = %s AND position > %s AND seal IS NOT NULL
 
 -- name: matched
 -- Which of the items (numbered, first tag, other tags, types) match an event after a position.
@@ -28,7 +28,7 @@ SELECT EXISTS (
 
 -- name: stored
 -- Which of these events are in the log: asked when a connection was lost at COMMIT.
-SELECT id, position FROM event WHERE id = ANY (%s::uuid[])
+SELECT uuid_send(id), position FROM event WHERE id = ANY (%s::uuid[])
 
 -- name: types
 SELECT id, name FROM event_type

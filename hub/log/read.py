@@ -35,7 +35,9 @@ class Scope:
     by_id: bool = False  # `tag` is the id of one event.
 
     @classmethod
-    def of(cls, *types: type[Event], tag: str | bytes, only_read: bool = False, latest: bool = False, opened: bool = False) -> Scope:
+    def of(
+        cls, *types: type[Event], tag: str | bytes, only_read: bool = False, latest: bool = False, opened: bool = False
+    ) -> Scope:
         """An open tag is given as text, a sealed one as its fingerprint."""
         found = tag_of(tag) if isinstance(tag, str) else tag
         return cls(frozenset(each.stored_name for each in types), found, not only_read, latest, opened)
@@ -44,6 +46,11 @@ class Scope:
     def event(cls, id: str) -> Scope:
         """The event with this id. It cannot change, so no condition is needed."""
         return cls(frozenset(), bytes.fromhex(id.replace("-", "")), condition=False, by_id=True)
+
+
+def uuids(raw: Iterable[bytes]) -> str:
+    """An array of uuid as one text parameter, which costs far less to pass than a list."""
+    return "{" + ",".join([each.hex() for each in raw]) + "}"
 
 
 class EventTypes:
@@ -89,7 +96,7 @@ class Reader:
     def after(self, connection: Connection[Any], position: int, limit: int) -> list[Recorded]:
         """The next events in log order."""
         rows = connection.execute(SQL["after"], (self.log, position, limit), binary=True, prepare=True)
-        return [self.recorded(place, id.bytes, type, at, data) for place, id, type, at, data in rows]
+        return [self.recorded(place, id, type, at, data) for place, id, type, at, data in rows]
 
     def item(self, scope: Scope) -> Item:
         """The scope as an item of an append's condition."""
@@ -103,7 +110,7 @@ class Reader:
         places = [each.position for each in found]
         tags: dict[int, list[bytes]] = {place: [] for place in places}
         for place, tag in connection.execute(SQL["sealed_tags"], (self.log, places), binary=True, prepare=True):
-            tags[place].append(tag.bytes)
+            tags[place].append(tag)
         boxes = connection.execute(SQL["seals"], (self.log, places), binary=True, prepare=True).fetchall()
         keys = self.vault.keys_of(connection, {record for _, _, record, *_ in boxes})
         ids = {each.position: bytes.fromhex(each.id.replace("-", "")) for each in found}
@@ -147,37 +154,32 @@ class Snapshot:
         return self._read.get(scope, ())
 
     def _by_tag(self, scopes: Sequence[Scope], found: dict[Scope, list[Recorded]]) -> None:
-        if not scopes:
-            return
-        numbers = self._reader.types.numbers
-        literal = {
-            types: "{" + ",".join(map(str, numbers(types))) + "}" if types else None
-            for types in {scope.types for scope in scopes}
-        }
-        rows = self.connection.execute(
-            SQL["scopes"],
-            {
-                "log": self._reader.log,
-                "n": list(range(len(scopes))),
-                "tag": [scope.tag.hex() for scope in scopes],
-                "types": [literal[scope.types] for scope in scopes],
-                "most": [1 if scope.latest else None for scope in scopes],
-            },
-            binary=True,
-            prepare=True,
-        )
+        """Scopes of one kind are one query, whatever their number; there are only a few kinds."""
+        kinds: dict[tuple[frozenset[str], bool], list[Scope]] = {}
+        for scope in scopes:
+            kinds.setdefault((scope.types, scope.latest), []).append(scope)
         decoded: dict[int, Recorded] = {}
-        for n, position, id, type, at, data in rows:
-            if position not in decoded:
-                decoded[position] = self._reader.recorded(position, id.bytes, type, at, data)
-            found[scopes[n]].append(decoded[position])
+        for (types, latest), alike in kinds.items():
+            rows = self.connection.execute(
+                SQL["scopes"],
+                {
+                    "log": self._reader.log,
+                    "tags": uuids(scope.tag for scope in alike),
+                    "types": sorted(self._reader.types.numbers(types)) if types else None,
+                    "most": 1 if latest else None,
+                },
+                binary=True,
+                prepare=True,
+            )
+            for n, position, id, type, at, data in rows:
+                if position not in decoded:
+                    decoded[position] = self._reader.recorded(position, id, type, at, data)
+                found[alike[n - 1]].append(decoded[position])
 
     def _by_id(self, scopes: Sequence[Scope], found: dict[Scope, list[Recorded]]) -> None:
         if not scopes:
             return
         wanted = {scope.tag: scope for scope in scopes}
-        rows = self.connection.execute(
-            SQL["by_id"], (self._reader.log, [tag.hex() for tag in wanted]), binary=True, prepare=True
-        )
+        rows = self.connection.execute(SQL["by_id"], (self._reader.log, uuids(wanted)), binary=True, prepare=True)
         for position, id, type, at, data in rows:
-            found[wanted[id.bytes]].append(self._reader.recorded(position, id.bytes, type, at, data))
+            found[wanted[id]].append(self._reader.recorded(position, id, type, at, data))

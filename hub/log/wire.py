@@ -79,9 +79,7 @@ def prepare(
     elements = b"".join([_U32(len(tag)) + tag for tag in encoded])
     body = _U32(len(data)) + data
     kind = name.encode()
-    inner = sha256(
-        b"hub/event/1" + id + _U32(len(kind)) + kind + _U16(len(encoded)) + elements + body
-    ).digest()
+    inner = sha256(b"hub/event/1" + id + _U32(len(kind)) + kind + _U16(len(encoded)) + elements + body).digest()
     array = _TEXT_ARRAY(1, 0, 25, len(encoded), 1) + elements if encoded else _NO_TEXT
     return Prepared(
         id,
