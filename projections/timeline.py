@@ -1,0 +1,142 @@
+"""The timeline: every touch of a record in the order it happened. What was said is read from the log."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from hub.errors import Unknown
+from hub.events import EventId, Instant, Recorded, RecordId, TouchRecorded
+from hub.rows import Key, ReadModel
+from hub.view import View, cursor_of, place_of, shown
+from projections.membership import PRESENT, membership
+
+
+@dataclass(frozen=True, slots=True)
+class Touch:
+    """One row of timeline; the fields are its columns."""
+
+    event: EventId
+    record: RecordId
+    position: int
+    occurred_at: Instant
+    channel: str
+    direction: str
+    kind: str | None
+    purpose: str | None
+    topic: str | None
+    campaign: str | None
+
+
+def owners(recorded: Recorded) -> Iterable[Key]:
+    return ((recorded.id,),)
+
+
+def fold(row: Touch | None, recorded: Recorded, key: Key) -> Touch:
+    event = recorded.event
+    assert isinstance(event, TouchRecorded)
+    return Touch(
+        recorded.id,
+        event.record,
+        recorded.position,
+        recorded.envelope.occurred_at,
+        event.channel,
+        event.direction,
+        event.kind,
+        event.purpose,
+        event.topic,
+        event.campaign,
+    )
+
+
+timeline = ReadModel("timeline", Touch, ("event",), (TouchRecorded,), owners, fold, once=True)
+
+
+def timeline_of(
+    view: View,
+    id: str,
+    channel: str | None = None,
+    since: datetime | None = None,
+    until: datetime | None = None,
+    limit: int = 50,
+    cursor: str | None = None,
+) -> dict[str, Any]:
+    """The touches of all the customer's records, the newest first. Raises Unknown, or Invalid for a strange cursor."""
+    conditions, values = ["t.record = m.record"], list[Any]()
+    if channel is not None:
+        conditions.append("t.channel = %s")
+        values.append(channel)
+    if since is not None:
+        conditions.append("t.occurred_at >= %s")
+        values.append(since)
+    if until is not None:
+        conditions.append("t.occurred_at < %s")
+        values.append(until)
+    if cursor is not None:
+        conditions.append(
+            "(t.occurred_at, t.position) < (to_timestamp(0) + %s * interval '1 microsecond', %s)"
+        )
+        values.extend(place_of(cursor, int, int))
+    columns = ", ".join(f"t.{column}" for column in timeline.columns)
+    order = "ORDER BY t.occurred_at DESC, t.position DESC LIMIT %s"
+    with view.snapshot(), view.connection.pipeline():
+        standings = view.standings()
+        members = view.rows(membership, f"m.record IN {PRESENT}", id)
+        touches = view.ask(
+            Touch,
+            f"SELECT {columns} FROM membership m CROSS JOIN LATERAL (SELECT {columns} FROM timeline t"  # noqa: S608
+            f" WHERE {' AND '.join(conditions)} {order}) t WHERE m.record IN {PRESENT} {order}",
+            *values,
+            limit + 1,
+            id,
+            limit + 1,
+        )
+        standings.of(timeline, membership)
+        source_of = {member.record: member.source for member in members}
+        if not source_of:
+            raise Unknown
+        rows = touches.fetchall()
+        told = view.opened(row.position for row in rows[:limit])
+    last = rows[limit - 1] if len(rows) > limit else None
+    return {
+        "items": [_shown(row, told[row.position], source_of[row.record]) for row in rows[:limit]],
+        "next": cursor_of(last.occurred_at, last.position) if last else None,
+    }
+
+
+def _shown(row: Touch, recorded: Recorded, source: str) -> dict[str, Any]:
+    event = recorded.event
+    assert isinstance(event, TouchRecorded)
+    said: dict[str, Any] = {}
+    for content in recorded.opened.values():
+        said |= content
+    return {
+        "event": row.event,
+        "position": row.position,
+        "record": row.record,
+        "source": source,
+        "occurred_at": shown(row.occurred_at),
+        "recorded_at": shown(recorded.recorded_at),
+        "channel": row.channel,
+        "direction": row.direction,
+        "kind": row.kind,
+        "purpose": row.purpose,
+        "topic": row.topic,
+        "campaign": row.campaign,
+        "offer": event.offer,
+        "matter": event.matter,
+        "identifier": event.identifier,
+        "contact": event.contact.contact if event.contact else None,
+        "in_reply_to": event.in_reply_to,
+        "answers": list(event.answers),
+        "asks": event.asks,
+        "resolved": event.resolved,
+        "data": {**event.data, **said.get("data", {})},
+        "content": said.get("content", {}),
+        "names": said.get("names", {}),
+        "quarantined": [
+            {"item": each.item, "path": each.path, "reason": each.reason} for each in event.quarantined
+        ],
+    }
