@@ -1,0 +1,281 @@
+"""The log behind the contract of the `eventsourcing` library: applications of it can keep their events here too.
+
+Such an application has a log of its own name, with positions, lock and tree of its own; ids of its events are drawn
+here, and their data are the caller's bytes. This is the only module that knows the library.
+
+    PERSISTENCE_MODULE=hub.log.recorder  HUB_DATABASE_URL=postgresql://…
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, suppress
+from select import select
+from threading import RLock
+from typing import Any
+
+import psycopg
+from eventsourcing.dcb.api import (
+    DCBAppendCondition,
+    DCBEvent,
+    DCBQuery,
+    DCBQueryItem,
+    DCBReadResponse,
+    DCBRecorder,
+    DCBSequencedEvent,
+    DCBSubscription,
+)
+from eventsourcing.dcb.persistence import DCBInfrastructureFactory
+from eventsourcing.persistence import IntegrityError, ProgrammingError, TrackingRecorder
+from psycopg import Connection
+
+from hub.clock import fresh_id
+from hub.database import connect, load_queries, pool
+from hub.errors import Conflict
+from hub.log import wire
+from hub.log.append import SQL as LOG_SQL
+from hub.log.append import Append, Writer, channel
+from hub.log.read import EventTypes
+from hub.log.recent import Item
+
+PAGE = 500  # Events read at a time.
+POLL = 1.0  # Seconds after which a subscription looks for itself, should no notification have come.
+
+SQL = load_queries(__file__)
+
+Connections = Callable[[], AbstractContextManager[Connection[Any]]]
+
+
+class LogRecorder(DCBRecorder):
+    """One log, read and appended to by the library's rules. Safe to share between threads."""
+
+    def __init__(
+        self,
+        name: str,
+        writer: Writer,
+        types: EventTypes,
+        connections: Connections,
+        connect: Callable[[], Connection[Any]],
+    ) -> None:
+        """`connections` lends one for a moment, as a pool does; `connect` opens one that is kept."""
+        self._writer, self.types, self.connections, self.connect = writer, types, connections, connect
+        with connections() as connection:
+            self.log = number_of(connection, name)
+
+    def read(self, query: DCBQuery | None = None, *, after: int | None = None, limit: int | None = None) -> Pages:
+        with self.connections() as connection:
+            return Pages(self, Wanted(self.types, query), after or 0, self.head(connection), limit, connection)
+
+    def append(self, events: Sequence[DCBEvent], condition: DCBAppendCondition | None = None) -> int:
+        """Raises the library's IntegrityError when the condition fails."""
+        if not events:
+            raise ProgrammingError("there must be at least one event to append")
+        append = Append(
+            self.log,
+            [
+                wire.prepare(fresh_id(), self.types.number(event.type), event.type, event.tags, event.data)
+                for event in events
+            ],
+            [] if condition is None else self._items(condition.fail_if_events_match),
+            None if condition is None else condition.after,
+        )
+        try:
+            return self._writer.submit(append).result().head
+        except Conflict as conflict:
+            raise IntegrityError(condition) from conflict
+
+    def subscribe(self, query: DCBQuery | None = None, *, after: int | None = None) -> Subscription:
+        return Subscription(self, query, after)
+
+    def head(self, connection: Connection[Any]) -> int:
+        row = connection.execute(LOG_SQL["head"], (self.log,), prepare=True, binary=True).fetchone()
+        return row[0] if row else 0
+
+    def _items(self, query: DCBQuery) -> list[Item]:
+        if not query.items:
+            return [Item(None, ())]  # Any event at all.
+        return [
+            Item(self.types.numbers(item.types) if item.types else None, tuple(map(wire.tag_of, item.tags)))
+            for item in query.items
+        ]
+
+
+class Wanted:
+    """A query as the page queries take it."""
+
+    def __init__(self, types: EventTypes, query: DCBQuery | None) -> None:
+        self._types = types
+        items = query.items if query is not None else []
+        self._everything = not items or any(not item.tags and not item.types for item in items)
+        tagged = [item for item in items if item.tags]
+        self._values = {
+            "tag": [wire.tag_of(item.tags[0]).hex() for item in tagged],
+            "others": [_array(wire.tag_of(tag).hex() for tag in item.tags[1:]) for item in tagged],
+            "types": [self._numbers(item) for item in tagged],
+            "alone": [types.number(name) for item in items if not item.tags for name in item.types],
+        }
+
+    def page(self, connection: Connection[Any], log: int, after: int, head: int, size: int) -> list[DCBSequencedEvent]:
+        """The next such events in (after, head]."""
+        values = self._values | {"log": log, "after": after, "head": head, "page": size}
+        rows = connection.execute(SQL["page" if self._everything else "matching"], values, binary=True, prepare=True)
+        return [
+            DCBSequencedEvent(DCBEvent(self._types.name(type), data, tags), position)
+            for position, type, tags, data in rows
+        ]
+
+    def _numbers(self, item: DCBQueryItem) -> str | None:
+        return _array(str(self._types.number(name)) for name in item.types) if item.types else None
+
+
+class Pages(DCBReadResponse):
+    """Events page by page. The log only grows at its end, so all pages up to one head are one view of it."""
+
+    def __init__(
+        self,
+        recorder: LogRecorder,
+        wanted: Wanted,
+        after: int,
+        head: int,
+        limit: int | None,
+        connection: Connection[Any],
+    ) -> None:
+        self._recorder, self._wanted, self._after, self._last = recorder, wanted, after, head
+        self._left = limit
+        self._head = head or None if limit is None else None
+        self._page: deque[DCBSequencedEvent] = deque()
+        self._ended = False
+        self._fill(connection)
+
+    @property
+    def head(self) -> int | None:
+        """The log's last position; with a limit, that of the last event given, to be given included."""
+        while self._left and not self._ended:
+            self._more()
+        return self._head
+
+    def __next__(self) -> DCBSequencedEvent:
+        if not self._page and not self._ended:
+            self._more()
+        if not self._page:
+            raise StopIteration
+        return self._page.popleft()
+
+    def _more(self) -> None:
+        with self._recorder.connections() as connection:
+            self._fill(connection)
+
+    def _fill(self, connection: Connection[Any]) -> None:
+        size = PAGE if self._left is None else min(PAGE, self._left)
+        found = self._wanted.page(connection, self._recorder.log, self._after, self._last, size) if size > 0 else []
+        self._page.extend(found)
+        self._ended = len(found) < size or size <= 0
+        if found:
+            self._after = found[-1].position
+        if self._left is not None:
+            self._left -= len(found)
+            self._head = self._after if found else self._head
+
+
+class Subscription(DCBSubscription[LogRecorder]):
+    """Events as they come, for one reader. A lost connection is made anew; `stop` ends a reader that waits."""
+
+    def __init__(self, recorder: LogRecorder, query: DCBQuery | None, after: int | None) -> None:
+        super().__init__(recorder, query, after)
+        self._wanted = Wanted(recorder.types, query)
+        self._page: deque[DCBSequencedEvent] = deque()
+        self._connection: Connection[Any] | None = None
+        self._woken, self._wake = socket.socketpair()
+        self._reading = RLock()
+
+    def stop(self) -> None:
+        super().stop()
+        with suppress(OSError):
+            self._wake.send(b"!")
+        with self._reading:  # Whoever waits has been woken and lets go.
+            self._leave()
+            self._woken.close()
+            self._wake.close()
+
+    def __next__(self) -> DCBSequencedEvent:
+        with self._reading:
+            while not self._page:
+                if self._has_been_stopped:
+                    raise StopIteration
+                try:
+                    if not self._read_on(self._listening()):
+                        self._wait(self._listening())
+                except psycopg.OperationalError:
+                    self._leave()
+                    select([self._woken], [], [], POLL / 4)
+            return self._page.popleft()
+
+    def _listening(self) -> Connection[Any]:
+        """The connection, listening before anything is read on it, so that nothing is missed in between."""
+        if self._connection is None:
+            self._connection = self._recorder.connect()
+            self._connection.autocommit = True
+            self._connection.execute(f"LISTEN {channel(self._recorder.log)}".encode())
+        return self._connection
+
+    def _read_on(self, connection: Connection[Any]) -> bool:
+        """Read the next page. False when nothing is left that it could be in."""
+        head = self._recorder.head(connection)
+        found = self._wanted.page(connection, self._recorder.log, self._last_position, head, PAGE)
+        self._page.extend(found)
+        self._last_position = found[-1].position if len(found) == PAGE else max(head, self._last_position)
+        return bool(found)
+
+    def _wait(self, connection: Connection[Any]) -> None:
+        """Until the log grew, the reader was stopped, or it is time to look."""
+        select([connection, self._woken], [], [], POLL)
+        for _ in connection.notifies(timeout=0):
+            pass
+
+    def _leave(self) -> None:
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+
+
+class Factory(DCBInfrastructureFactory[TrackingRecorder]):
+    """How an application of the library finds its log: by its own name, in the database HUB_DATABASE_URL names."""
+
+    def __init__(self, env: Any) -> None:
+        super().__init__(env)
+        url = self.env.get("HUB_DATABASE_URL") or os.environ.get("HUB_DATABASE_URL")
+        if not url:
+            raise ProgrammingError("HUB_DATABASE_URL must name the database")
+        self._url: str = url
+        self._pool = pool(url, 2)
+        self._writer = Writer(lambda: connect(url))
+
+    def dcb_recorder(self) -> LogRecorder:
+        url = self._url
+        types = EventTypes(lambda: connect(url))
+        return LogRecorder(
+            self.env.name.lower() or "dcb", self._writer, types, self._pool.connection, lambda: connect(url)
+        )
+
+    def close(self) -> None:
+        self._writer.close()
+        self._pool.close()
+
+
+def number_of(connection: Connection[Any], name: str) -> int:
+    """The number of the log with this name; made on first use."""
+    with connection.transaction():
+        if (row := connection.execute(SQL["log"], (name,)).fetchone()) is None:
+            connection.execute(SQL["lock_logs"])
+            connection.execute(SQL["new_log"], (name,))
+            row = connection.execute(SQL["log"], (name,)).fetchone()
+    assert row is not None
+    number: int = row[0]
+    return number
+
+
+def _array(values: Iterator[str]) -> str:
+    return "{" + ",".join(values) + "}"
