@@ -5,19 +5,21 @@
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Self
 
 import psycopg
 from psycopg import Connection
+from psycopg_pool import ConnectionPool
 
 from commands import CAPABILITIES
+from hub.counter import Counter, Failed, Pipeline
 from hub.database import connect, pool
 from hub.decider import Principal
-from hub.desk import Answer, Asked, Desk, Slice
+from hub.desk import Answer, Asked, Desk
 from hub.embedded import EmbeddedPostgres
 from hub.errors import HubError
 from hub.events import VOCABULARY
@@ -27,7 +29,12 @@ from hub.keys import Fingerprints, Vault
 from hub.log.append import Writer
 from hub.log.read import EventTypes, Reader
 from hub.migrate import migrate
+from hub.principals import Principals
+from hub.projector import Pump, Standing, status, wait
 from hub.settings import Settings
+from hub.view import View
+from projections import READ_MODELS
+from projections.card import card_of
 
 SLICE = 500  # Commands decided and appended together; some 40 ms of lock.
 
@@ -37,7 +44,8 @@ class Hub:
 
     def __init__(self, url: str, data: Path, region: str = "RU", *, server: EmbeddedPostgres | None = None) -> None:
         self._server = server
-        self.url = url
+        self._pump: Pump | None = None
+        self.url, self.region = url, region
         migrate(url)
         self.installation = installation(url, data)
         self.fingerprints = Fingerprints(self.installation.keys)
@@ -50,26 +58,45 @@ class Hub:
         self.desk = Desk(self._snapshots, self.writer, self.reader, self.vault)
         self.intake = Intake(CAPABILITIES, self.fingerprints, self.installation.house, region)
         self.local = Principal(self.installation.house, "local")
+        self.principals = Principals(self.pool)
+        self.counter = Counter(self.desk)
 
     @classmethod
-    def open(cls, url: str | None = None, data: str | Path | None = None) -> Self:
-        """Open the hub on a database of one's own, or on the embedded one in the data folder. Raises Misconfigured."""
+    def open(cls, url: str | None = None, data: str | Path | None = None, *, follow: bool = True) -> Self:
+        """Open the hub on a database of one's own, or on the embedded one in the data folder. Raises Misconfigured.
+
+        `follow=False` leaves the read side to another process.
+        """
         settings = Settings.from_environment()
         folder = Path(data).absolute() if data is not None else settings.data
         url = url or settings.database_url
-        if url is not None:
-            return cls(url, folder, settings.region)
-        server = EmbeddedPostgres(folder)
+        server = None if url is not None else EmbeddedPostgres(folder)
         try:
-            return cls(server.start(), folder, settings.region, server=server)
+            hub = cls(url or server.start(), folder, settings.region, server=server)  # type: ignore[union-attr]
         except BaseException:
-            server.stop()
+            if server is not None:
+                server.stop()
             raise
+        if follow:
+            hub.follow()
+        return hub
+
+    def follow(self) -> None:
+        """Run the read side in a thread, whenever nobody else leads it."""
+        if self._pump is None:
+            self._pump = Pump(lambda: connect(self.url), self.reader, READ_MODELS)
+            self._pump.start()
 
     def close(self) -> None:
         """Finish what was accepted, then stop."""
+        self.counter.close()
         self.writer.close()
+        if self._pump is not None:
+            self._pump.stop()
+            self._pump = None
         self.pool.close()
+        if "questions" in self.__dict__:
+            self.questions.close()
         if self._server is not None:
             self._server.stop()
 
@@ -81,43 +108,46 @@ class Hub:
 
     def do(self, command: Mapping[str, Any]) -> Answer:
         """One command, answered when it is durable. Raises a HubError: Invalid, Rejected, Forbidden, Busy …"""
-        asked = self.intake.accept(self.local, command)
-        self.desk.finish(self.desk.begin([asked]))
-        if asked.error is not None:
-            raise asked.error
-        assert asked.answer is not None
-        return asked.answer
+        return self.counter.submit(self.intake.accept(self.local, command)).result()
 
     def do_many(
         self, commands: Iterable[bytes | Mapping[str, Any]], principal: Principal | None = None
     ) -> Iterator[Answer | HubError]:
         """Commands in order, each answered, or refused with the error it got; never more than two slices in memory."""
-        begun: deque[tuple[list[Asked | HubError], Slice]] = deque()
+        stream = Stream(self, principal or self.local)
         for lines in _slices(commands, SLICE):
-            taken = [self._accept(principal or self.local, line) for line in lines]
-            before = begun[-1][1] if begun else None
-            begun.append((taken, self.desk.begin([each for each in taken if isinstance(each, Asked)], before)))
-            if len(begun) > 1:
-                yield from self._answers(*begun.popleft())
-        while begun:
-            yield from self._answers(*begun.popleft())
+            yield from stream.take(lines)
+        yield from stream.rest()
 
-    def _accept(self, principal: Principal, line: bytes | Mapping[str, Any]) -> Asked | HubError:
-        try:
-            return self.intake.accept(principal, line)
-        except HubError as error:
-            return error
+    def card(self, id: str) -> dict[str, Any]:
+        """Who this record or customer is, as the read side knows it. Raises Unknown."""
+        with self.view() as view:
+            return card_of(view, id)
 
-    def _answers(self, taken: list[Asked | HubError], slice: Slice) -> Iterator[Answer | HubError]:
-        self.desk.finish(slice)
-        for each in taken:
-            if isinstance(each, HubError):
-                yield each
-            elif each.answer is not None:
-                yield each.answer
-            else:
-                assert isinstance(each.error, HubError), each.error
-                yield each.error
+    def wait(self, position: int) -> None:
+        """Return when the read side has caught up with this position. Raises Behind after five seconds."""
+        wait(self.questions, position)
+
+    def head(self) -> int:
+        """The position of the last event."""
+        with self.questions.connection() as connection:
+            return self.reader.snapshot(connection).head
+
+    def standings(self) -> list[Standing]:
+        """How far each read model is."""
+        with self.questions.connection() as connection:
+            return status(connection)
+
+    @contextmanager
+    def view(self) -> Iterator[View]:
+        """What questions are asked through."""
+        with self.questions.connection() as connection:
+            yield View(connection, self.reader, self.fingerprints.of, self.region)
+
+    @cached_property
+    def questions(self) -> ConnectionPool[Connection[Any]]:
+        """Connections of their own for questions, so that none of them keeps a command waiting."""
+        return pool(self.url, 4)
 
     @contextmanager
     def _snapshots(self) -> Iterator[Connection[Any]]:
@@ -133,6 +163,41 @@ class Hub:
                 connection.read_only = None
 
 
+class Stream:
+    """Commands of one sender, burst by burst, answered in order."""
+
+    def __init__(self, hub: Hub, principal: Principal) -> None:
+        self._intake, self._principal = hub.intake, principal
+        self._pipeline: Pipeline[list[Asked | HubError]] = Pipeline(hub.desk)
+
+    def take(self, lines: Iterable[bytes | Mapping[str, Any] | HubError]) -> list[Answer | HubError]:
+        """Begin these; gives the answers that are due. A line may be an error already, to be answered in its place."""
+        taken = [line if isinstance(line, HubError) else self._accept(line) for line in lines]
+        return _answers(self._pipeline.put(taken, [each for each in taken if isinstance(each, Asked)]))
+
+    def rest(self) -> list[Answer | HubError]:
+        """The answers to all that was begun."""
+        return _answers(self._pipeline.rest())
+
+    def _accept(self, line: bytes | Mapping[str, Any]) -> Asked | HubError:
+        try:
+            return self._intake.accept(self._principal, line)
+        except HubError as error:
+            return error
+
+
+def _answers(loads: list[list[Asked | HubError]]) -> list[Answer | HubError]:
+    return [_answer(each) for load in loads for each in load]
+
+
+def _answer(each: Asked | HubError) -> Answer | HubError:
+    if isinstance(each, HubError):
+        return each
+    if each.answer is not None:
+        return each.answer
+    return each.error if isinstance(each.error, HubError) else Failed()
+
+
 def _slices(items: Iterable[Any], size: int) -> Iterator[list[Any]]:
     taken: list[Any] = []
     for item in items:
@@ -142,3 +207,10 @@ def _slices(items: Iterable[Any], size: int) -> Iterator[list[Any]]:
             taken = []
     if taken:
         yield taken
+
+
+def main() -> None:
+    """The `hub` command."""
+    from adapters.cli import main as cli
+
+    cli()

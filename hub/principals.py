@@ -1,0 +1,191 @@
+"""Who may ask: API keys, and the principals behind them.
+
+A key is `hub_<id>_<secret>`, and only the SHA-256 of its secret is kept. Its principal is a source (role `channel`) or
+a person, so that all keys of one asker share their idempotency ids. What is looked up is remembered for half a
+second: a revoked key stops within that time in every process.
+"""
+
+from __future__ import annotations
+
+import hmac
+import secrets
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from hashlib import sha256
+from threading import Lock
+from typing import Any
+
+from psycopg import Connection
+from psycopg.rows import class_row
+from psycopg_pool import ConnectionPool
+
+from hub.clock import fresh_id
+from hub.database import load_queries
+from hub.decider import Principal
+from hub.errors import Flaw, Invalid, Rejected, Unauthenticated, Unknown
+from hub.events.base import uuid_text
+from hub.identity.normalise import is_code
+
+ROLES = ("channel", "operator", "analyst", "steward", "compliance", "admin", "auditor")
+LONGEST_LIFE = 365  # Days.
+REMEMBERED_FOR = 0.5  # Seconds.
+LONGEST_TOKEN = 200
+
+SQL = load_queries(__file__)
+
+
+class SeparationOfDuties(Rejected):
+    """Nobody both administers and reads personal data: this person has a key of the other kind."""
+
+
+@dataclass(frozen=True, slots=True)
+class ApiKey:
+    """An API key, without its secret."""
+
+    id: str
+    role: str
+    principal: str
+    source: str | None
+    person: str | None
+    made_at: datetime
+    expires_at: datetime
+    revoked_at: datetime | None
+
+    @property
+    def stands(self) -> bool:
+        return self.revoked_at is None and self.expires_at > datetime.now(UTC)
+
+
+@dataclass(frozen=True, slots=True)
+class _Remembered:
+    principal: Principal
+    secret_hash: bytes
+    expires_at: float  # By the wall clock.
+    until: float  # By the monotonic clock.
+
+
+class Principals:
+    """Makes, lists, revokes and recognises API keys; safe to share between threads."""
+
+    def __init__(self, pool: ConnectionPool[Connection[Any]]) -> None:
+        self._pool = pool
+        self._known: dict[str, _Remembered] = {}
+        self._lock = Lock()
+
+    def make(
+        self, role: str, *, source: str | None = None, person: str | None = None, days: int = LONGEST_LIFE
+    ) -> tuple[ApiKey, str]:
+        """A new key, and the token that is shown this once. Raises Invalid, or SeparationOfDuties."""
+        with self._pool.connection() as connection:
+            return self._make(connection, role, source, person, days)
+
+    def first(self, keep: Callable[[dict[str, str]], None]) -> dict[str, str]:
+        """The tokens of the first two keys by role, where there are no keys at all yet; handed to `keep` before they hold."""
+        with self._pool.connection() as connection:
+            connection.execute(SQL["one_at_a_time"])
+            if connection.execute(SQL["any"]).fetchone():
+                return {}
+            tokens = {
+                role: self._make(connection, role, None, role, LONGEST_LIFE)[1] for role in ("admin", "operator")
+            }
+            keep(tokens)
+            return tokens
+
+    def all(self) -> list[ApiKey]:
+        """Every key there ever was, the newest first."""
+        with self._pool.connection() as connection:
+            return connection.cursor(row_factory=class_row(ApiKey)).execute(SQL["keys"]).fetchall()
+
+    def revoke(self, id: str) -> None:
+        """End a key; ending it again changes nothing. Raises Unknown."""
+        with self._pool.connection() as connection:
+            if not connection.execute(SQL["revoke"], (id,)).rowcount:
+                raise Unknown(f"there is no API key {id}" if is_code(id) else "")
+        self._known.pop(id, None)
+
+    def remembered(self, token: str) -> Principal | None:
+        """Whose key this is, where that was looked up a moment ago; asks nobody. Raises Unauthenticated."""
+        id, secret_hash = _parts(token)
+        known = self._known.get(id)
+        if known is None or known.until < time.monotonic():
+            return None
+        return _recognised(known, secret_hash)
+
+    def authenticate(self, token: str) -> Principal:
+        """Whose key this is. Raises Unauthenticated."""
+        with self._lock:  # Of many who ask at once with one key, one looks it up.
+            if principal := self.remembered(token):
+                return principal
+            id, secret_hash = _parts(token)
+            with self._pool.connection() as connection:
+                row = connection.execute(SQL["key"], (id,), prepare=True).fetchone()
+            if row is None:
+                self._known.pop(id, None)
+                raise Unauthenticated
+            principal_id, role, source, stored, expires_at = row
+            principal = Principal(str(principal_id), role, source)
+            known = _Remembered(
+                principal, bytes(stored), expires_at.timestamp(), time.monotonic() + REMEMBERED_FOR
+            )
+            self._known[id] = known
+        return _recognised(known, secret_hash)
+
+    def _make(
+        self, connection: Connection[Any], role: str, source: str | None, person: str | None, days: int
+    ) -> tuple[ApiKey, str]:
+        _check(role, source, person, days)
+        principal = self._principal(connection, source, person)
+        if person is not None:
+            connection.execute(SQL["lock_principal"], (principal,))
+            held = {held for (held,) in connection.execute(SQL["roles_held"], (principal,))}
+            if held and (role == "admin") != ("admin" in held):
+                raise SeparationOfDuties
+        id, secret = secrets.token_hex(6), secrets.token_urlsafe(32)
+        now = datetime.now(UTC)
+        key = ApiKey(id, role, principal, source, person, now, now + timedelta(days=days), None)
+        hashed = sha256(secret.encode()).digest()
+        connection.execute(SQL["add_key"], (id, principal, role, hashed, now, key.expires_at))
+        return key, f"hub_{id}_{secret}"
+
+    def _principal(self, connection: Connection[Any], source: str | None, person: str | None) -> str:
+        id = uuid_text(fresh_id())
+        connection.execute(SQL["add_principal"], (id, source, person))
+        if source is not None or person is not None:
+            (id,) = connection.execute(SQL["principal"], (source, person)).fetchone() or (id,)
+        return str(id)
+
+
+def _check(role: str, source: str | None, person: str | None, days: int) -> None:
+    flaws: list[Flaw] = []
+    if role not in ROLES:
+        flaws.append(Flaw("role", "not_one_of_the_allowed"))
+    if role == "channel" and source is None:
+        flaws.append(Flaw("source", "missing"))
+    if role != "channel" and source is not None:
+        flaws.append(Flaw("source", "only_for_channels"))
+    if source is not None and not is_code(source):
+        flaws.append(Flaw("source", "not_a_code"))
+    if person is not None and role == "channel":
+        flaws.append(Flaw("person", "not_for_channels"))
+    if person is not None and not 1 <= len(person) <= 200:
+        flaws.append(Flaw("person", "too_long" if person else "too_short"))
+    if not 1 <= days <= LONGEST_LIFE:
+        flaws.append(Flaw("days", "too_large" if days > 1 else "too_small"))
+    if flaws:
+        raise Invalid(*flaws)
+
+
+def _parts(token: str) -> tuple[str, bytes]:
+    prefix, _, rest = token.partition("_")
+    id, _, secret = rest.partition("_")
+    if prefix != "hub" or not id or not secret or len(token) > LONGEST_TOKEN or not token.isascii():
+        raise Unauthenticated
+    return id, sha256(secret.encode()).digest()
+
+
+def _recognised(known: _Remembered, secret_hash: bytes) -> Principal:
+    if not hmac.compare_digest(known.secret_hash, secret_hash) or known.expires_at <= time.time():
+        raise Unauthenticated
+    return known.principal
