@@ -1,0 +1,151 @@
+"""Import a file: every row becomes commands by a mapping, and the same row the same commands, however often."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from adapters.importer.commands import Template
+from adapters.importer.mapping import Mapped, MappingError
+from adapters.importer.report import Flawed, Progress, Report, Summary
+from adapters.importer.rows import Broken, FileError, Rows
+from adapters.importer.values import Unconvertible
+from adapters.importer.words import language
+from hub.decider import Principal
+from hub.errors import Flaw, HubError, Invalid
+
+if TYPE_CHECKING:
+    from hub.wiring import Hub
+
+__all__ = ["FileError", "MappingError", "Summary", "import_file"]
+
+Waiting = tuple[int, Template] | Flawed  # A command under way, or a flaw to be told in its turn.
+
+
+def import_file(
+    hub: Hub, file: Path, mapping: Path, *, report: Path | None = None, progress: bool = False, lang: str | None = None
+) -> Summary:
+    """Raises MappingError or FileError before anything is written; whatever is wrong with a row goes to the report."""
+    mapped = Mapped(mapping)
+    with Rows(file, mapped.layout) as rows:
+        running = _Import(mapped, mapping, rows, Summary(str(file)), Report(report or _beside(file)))
+        shown = Progress(file.name, rows.total, lang or language()) if progress else None
+        if registration := mapped.registration():
+            hub.do(registration)
+        try:
+            running.run(hub, shown)
+        finally:
+            if shown:
+                shown.clear()
+    return running.summary
+
+
+def principal_for(hub: Hub, source: str | None) -> Principal:
+    """Who imports: one line to change when sources act for themselves."""
+    return hub.local
+
+
+class _Import:
+    """One run: rows go in as commands, answers come back in order and are counted."""
+
+    def __init__(self, mapped: Mapped, mapping: Path, rows: Rows, summary: Summary, report: Report) -> None:
+        self.summary = summary
+        self._mapped, self._mapping, self._rows, self._report = mapped, mapping, rows, report
+        self._templates = mapped.templates(rows.columns)
+        self._identity = mapped.identity(rows.columns)
+        self._waiting: deque[Waiting] = deque()
+        self._last_refused = 0
+
+    def run(self, hub: Hub, shown: Progress | None) -> None:
+        began = time.monotonic()
+        try:
+            for answer in hub.do_many(self._commands(), principal_for(hub, self._mapped.source)):
+                self._tell_flaws()
+                line, template = self._waiting.popleft()  # type: ignore[misc]  # Flaws were just told.
+                if isinstance(answer, HubError):
+                    self._refused(line, template, answer)
+                else:
+                    self._answered(line, template, answer)
+                if shown:
+                    shown.show(self.summary.rows, self._rows.done)
+            self._tell_flaws()
+        finally:
+            self.summary.seconds = time.monotonic() - began
+            if self._report.close():
+                self.summary.report = str(self._report.file)
+
+    def _commands(self) -> Iterator[dict[str, Any]]:
+        waiting, summary, rows = self._waiting, self.summary, self._rows
+        identity, source = self._identity.of, self._mapped.source or ""
+        for line, row in rows:
+            summary.rows += 1
+            if isinstance(row, Broken):
+                waiting.append(Flawed(line, "refused", row.reason, row.column))
+                continue
+            id = identity(source, row)
+            if id is None:
+                waiting.append(Flawed(line, "refused", "id_missing"))
+                continue
+            for template in self._templates:
+                try:
+                    command = template.fill(id, row, rows.whole)
+                except Unconvertible as error:
+                    column, reason = error.args
+                    waiting.append(Flawed(line, "refused", reason, column, None, template.command))
+                    continue
+                if command is not None:
+                    waiting.append((line, template))
+                    yield command
+
+    def _tell_flaws(self) -> None:
+        while self._waiting and isinstance(self._waiting[0], Flawed):
+            self._tell(self._waiting.popleft())  # type: ignore[arg-type]  # Looked at in the line above.
+
+    def _tell(self, flawed: Flawed) -> None:
+        self._report.add(flawed)
+        if flawed.status == "quarantined":
+            self.summary.quarantined += 1
+        elif flawed.line != self._last_refused:
+            self.summary.refused += 1
+            self._last_refused = flawed.line
+
+    def _answered(self, line: int, template: Template, answer: dict[str, Any]) -> None:
+        summary = self.summary
+        summary.position = max(summary.position, answer["position"])
+        if answer["replayed"]:
+            summary.replayed += 1
+        elif answer["events"]:
+            summary.new += 1
+        else:
+            summary.unchanged += 1
+        for item in answer["quarantined"]:
+            path, reason = item["path"], item["reason"]
+            self._tell(Flawed(line, "quarantined", reason, template.columns_of(path), path, template.command))
+
+    def _refused(self, line: int, template: Template, error: HubError) -> None:
+        for flaw in _flaws(error):
+            if flaw.path == "source" and flaw.reason == "not_registered" and self._mapped.source:
+                raise MappingError(
+                    f"{self._mapping}: source: {self._mapped.source!r} is not registered; register it first,"
+                    " or add a table [register] with title and trust"
+                )
+            column = template.columns_of(flaw.path)
+            self._tell(Flawed(line, "refused", flaw.reason, column, flaw.path or None, template.command))
+
+
+def _flaws(error: HubError) -> tuple[Flaw, ...]:
+    """Each flaw of an invalid command; any other refusal under its own name."""
+    if isinstance(error, Invalid):
+        return error.flaws
+    name = type(error).__name__
+    return (Flaw("", "".join(f"-{c.lower()}" if c.isupper() else c for c in name).lstrip("-")),)
+
+
+def _beside(file: Path) -> Path:
+    with suppress(ValueError):
+        return file.with_name(f"{file.name}.report.ndjson")
+    raise FileError(f"{file}: not a file")

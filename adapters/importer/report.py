@@ -1,0 +1,120 @@
+"""What became of an import: the summary, the report of rows with a flaw, and the line that shows how far it is."""
+
+from __future__ import annotations
+
+import csv
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, TextIO
+
+import orjson
+
+from adapters.importer.rows import FileError
+from adapters.importer.words import WORDS, duration, number
+
+FIELDS = ("line", "status", "command", "column", "path", "reason")
+
+
+@dataclass
+class Summary:
+    """Counts of rows, of the commands they became, and of what was wrong."""
+
+    file: str
+    rows: int = 0
+    new: int = 0  # Commands that wrote something.
+    unchanged: int = 0  # Commands that said nothing new.
+    replayed: int = 0  # Commands answered before.
+    refused: int = 0  # Rows of which at least one command was refused.
+    quarantined: int = 0  # Values set aside.
+    position: int = 0  # The last one written to or decided on.
+    seconds: float = 0.0
+    report: str | None = None
+
+    def as_json(self) -> dict[str, Any]:
+        return {**asdict(self), "seconds": round(self.seconds, 3)}
+
+    def text(self, lang: str) -> str:
+        words = WORDS[lang]
+        counts = {name: getattr(self, name) for name in ("new", "unchanged", "replayed", "refused", "quarantined")}
+        parts = [f"{number(self.rows, lang)} {words['rows']}"]
+        parts += [f"{words[name]}: {number(count, lang)}" for name, count in counts.items() if count]
+        line = f"{Path(self.file).name}: {', '.join(parts)}; {words['took']} {duration(self.seconds)}"
+        return f"{line}\n{words['report']} {self.report}" if self.report else line
+
+
+@dataclass(frozen=True, slots=True)
+class Flawed:
+    """One thing wrong with a row: where, and why. Never the value."""
+
+    line: int
+    status: str  # refused or quarantined
+    reason: str
+    column: str | None = None
+    path: str | None = None
+    command: str | None = None
+
+
+class Report:
+    """One line a flaw, as CSV or NDJSON by the file's name. The file is made when the first is written."""
+
+    def __init__(self, file: Path) -> None:
+        self.file = file
+        self._write: Callable[[dict[str, Any]], object] | None = None
+        self._opened: TextIO | None = None
+
+    def add(self, flawed: Flawed) -> None:
+        if self._write is None:
+            self._write = self._open()
+        self._write({name: getattr(flawed, name) for name in FIELDS})
+
+    def close(self) -> bool:
+        """Was anything reported? The report of an earlier run, which nothing of this one replaced, goes."""
+        if self._opened is not None:
+            self._opened.close()
+            return True
+        self.file.unlink(missing_ok=True)
+        return False
+
+    def _open(self) -> Callable[[dict[str, Any]], object]:
+        try:
+            opened = self._opened = self.file.open("w", encoding="utf-8", newline="")
+        except OSError as error:
+            raise FileError(f"{self.file}: {error.strerror or error}; choose another place with --report") from None
+        if self.file.suffix.lower() == ".csv":
+            writer = csv.DictWriter(opened, FIELDS)
+            writer.writeheader()
+            return writer.writerow
+        return lambda entry: opened.write(orjson.dumps(entry).decode() + "\n")
+
+
+class Progress:
+    """A line on a terminal, overwritten: rows, rate, time left by bytes read."""
+
+    EVERY = 0.5
+
+    def __init__(self, name: str, total: int, lang: str, stream: TextIO | None = None) -> None:
+        self._name, self._total, self._lang = name, total, lang
+        self._stream = stream or sys.stderr
+        self._began = self._shown = time.monotonic()
+
+    def show(self, rows: int, done: int) -> None:
+        now = time.monotonic()
+        if now - self._shown < self.EVERY:
+            return
+        self._shown = now
+        spent = now - self._began
+        words = WORDS[self._lang]
+        left = duration(spent * (self._total - done) / done) if done else "?"
+        share = done * 100 // max(self._total, 1)
+        self._stream.write(
+            f"\r\x1b[K{self._name}  {share} %  {number(rows, self._lang)} {words['rows']}  "
+            f"{number(int(rows / spent), self._lang)} {words['rate']}  {words['left']} {left}"
+        )
+        self._stream.flush()
+
+    def clear(self) -> None:
+        self._stream.write("\r\x1b[K")
+        self._stream.flush()

@@ -1,0 +1,187 @@
+"""Reading a file row by row, never more than one in memory, and knowing on which line each begins."""
+
+from __future__ import annotations
+
+import codecs
+import csv
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import orjson
+
+from hub.errors import Misconfigured
+
+Row = Any  # A list of cells, or the object of an NDJSON line.
+
+CHUNK = 1 << 20
+DELIMITERS = ",;\t|"
+FORMATS = {".csv": "csv", ".tsv": "csv", ".ndjson": "ndjson", ".jsonl": "ndjson"}
+
+
+class FileError(Misconfigured):
+    """The file cannot be read as it is described."""
+
+
+@dataclass(frozen=True)
+class Layout:
+    """How the file is written, as far as the mapping says; the rest is found out."""
+
+    format: str | None = None  # csv, spaces or ndjson
+    encoding: str | None = None
+    delimiter: str | None = None
+    header: bool = True
+    columns: tuple[str, ...] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Broken:
+    """A row that could not be read."""
+
+    reason: str
+    column: str | None = None
+
+
+class Rows:
+    """The rows of a file in order, each with the number of the line it begins on. Iterate once."""
+
+    def __init__(self, file: Path, layout: Layout) -> None:
+        self.format = layout.format or FORMATS.get(file.suffix.lower(), "")
+        if not self.format:
+            raise FileError(f'{file}: cannot tell its format; set format under [file] to "csv", "spaces" or "ndjson"')
+        try:
+            self._file = file.open("rb")
+            self.total = file.stat().st_size
+            self.encoding = layout.encoding or _sniffed_encoding(self._file, file)
+            if self.encoding == "utf-8":
+                self.encoding = "utf-8-sig"  # Reads both, with and without a byte order mark.
+        except OSError as error:
+            raise FileError(f"{file}: {error.strerror or error}") from None
+        self._undecodable = False
+        self._rows: Iterator[tuple[int, Row | Broken]]
+        self.columns: tuple[str, ...] | None = None
+        if self.format == "ndjson":
+            self._rows = self._objects()
+            return
+        self._line, cells = self._cells(layout.delimiter)
+        try:
+            first = next(cells) if layout.header else []
+        except (StopIteration, csv.Error):
+            raise FileError(f"{file}: it has no header line; list the columns under [file] if none is meant") from None
+        self.columns = layout.columns or tuple(name.strip() for name in first)
+        if len(set(self.columns)) < len(self.columns) or not self.columns:
+            raise FileError(f"{file}: two columns have one name; list other names as columns under [file]")
+        self._rows = self._lists(cells, len(self.columns))
+
+    def __iter__(self) -> Iterator[tuple[int, Row | Broken]]:
+        return self._rows
+
+    def __enter__(self) -> Rows:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._file.close()
+
+    @property
+    def done(self) -> int:
+        """Bytes read so far."""
+        return self._file.tell()
+
+    def whole(self, row: Row) -> dict[str, Any]:
+        """The row as the source wrote it."""
+        if self.columns is None:
+            assert isinstance(row, dict)
+            return row
+        return dict(zip(self.columns, row, strict=True))
+
+    def _objects(self) -> Iterator[tuple[int, Row | Broken]]:
+        for number, line in enumerate(self._file, 1):
+            text = line.removeprefix(codecs.BOM_UTF8).strip() if number == 1 else line.strip()
+            if not text:
+                continue
+            try:
+                row = orjson.loads(text)
+            except orjson.JSONDecodeError:
+                yield number, Broken("not_json")
+            else:
+                yield number, row if isinstance(row, dict) else Broken("not_an_object")
+
+    def _cells(self, delimiter: str | None) -> tuple[Callable[[], int], Iterator[list[str]]]:
+        """How many lines were read, and the cells of one row after another."""
+        if self.format == "spaces":
+            count = 0
+
+            def split() -> Iterator[list[str]]:
+                nonlocal count
+                for count, line in enumerate(self._decoded(), 1):  # noqa: B007 - read by the function beside it
+                    yield line.split()
+
+            return lambda: count, split()
+        reader = csv.reader(self._decoded(), delimiter=delimiter or self._sniffed_delimiter())
+        return lambda: reader.line_num, reader
+
+    def _lists(self, cells: Iterator[list[str]], width: int) -> Iterator[tuple[int, Row | Broken]]:
+        while True:
+            line = self._line() + 1
+            try:
+                row = next(cells)
+            except StopIteration:
+                return
+            except csv.Error:  # A quote that is never closed runs into the limit of a field.
+                yield line, Broken("bad_quoting")
+                continue
+            if not row:
+                continue
+            if len(row) != width:
+                if len(row) < width or any(row[width:]):
+                    yield line, Broken("too_few_columns" if len(row) < width else "too_many_columns")
+                    self._undecodable = False
+                    continue
+                del row[width:]
+            if self._undecodable:
+                self._undecodable = False
+                yield line, self._not_decoded(row)
+                continue
+            yield line, row
+
+    def _decoded(self) -> Iterator[str]:
+        encoding = self.encoding
+        for line in self._file:
+            try:
+                yield line.decode(encoding)
+            except UnicodeDecodeError:
+                self._undecodable = True
+                yield line.decode(encoding, "replace")
+
+    def _not_decoded(self, row: list[str]) -> Broken:
+        assert self.columns is not None
+        column = next((name for name, cell in zip(self.columns, row, strict=True) if "\ufffd" in cell), None)
+        return Broken("not_" + self.encoding.removesuffix("-sig"), column)
+
+    def _sniffed_delimiter(self) -> str:
+        start = self._file.tell()
+        line = self._file.readline(CHUNK).decode(self.encoding, "replace")
+        self._file.seek(start)
+        outside = "".join(line.split('"')[::2])  # What stands in quotes separates nothing.
+        return max(DELIMITERS, key=outside.count)
+
+
+def _sniffed_encoding(opened: BinaryIO, file: Path) -> str:
+    """utf-8 where the first bytes beyond ASCII are it, else cp1251; a byte order mark says it outright."""
+    start = opened.read(4)
+    if start.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        raise FileError(f"{file}: it is UTF-16; save it as UTF-8")
+    opened.seek(0)
+    if start.startswith(codecs.BOM_UTF8):
+        return "utf-8-sig"
+    found = "utf-8"
+    while chunk := opened.read(CHUNK):
+        if not chunk.isascii():
+            try:
+                codecs.getincrementaldecoder("utf-8")().decode(chunk + opened.readline())
+            except UnicodeDecodeError:
+                found = "cp1251"
+            break
+    opened.seek(0)
+    return found
