@@ -1,6 +1,6 @@
 """The read side: how fast touches are folded into all read models, and how long a card takes.
 
-    python -m bench.read_side [events] [records]
+python -m bench.read_side [events] [records]
 """
 
 from __future__ import annotations
@@ -86,8 +86,8 @@ class Filled:
                         name,
                         tuple(event.tags()),
                         data,
-                        [(tag, 0) for tag in tags],
-                        [seal],
+                        sealed_tags=[(tag, 0) for tag in tags],
+                        seals=[seal],
                     )
                 )
             if waiting is not None:

@@ -1,4 +1,4 @@
-"""The read side: one pump folds the log into all healthy read models, one transaction a batch, rows and positions together.
+"""The read side: one pump folds the log into all healthy read models, rows and positions in one transaction a batch.
 
 Models at different positions catch up in step: the hindmost advance to where the next are, then they go on together.
 A model that fails leaves the pump at its last good event, with the offending one named; the others go on.
@@ -11,7 +11,6 @@ import select
 import socket
 import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass
 from threading import Event as Flag
@@ -26,6 +25,7 @@ from psycopg_pool import ConnectionPool
 from hub.database import load_queries
 from hub.errors import Behind
 from hub.events.base import Recorded
+from hub.log.ahead import Ahead
 from hub.log.append import channel
 from hub.log.read import Reader
 from hub.rows import Key, ReadModel, Table
@@ -110,7 +110,7 @@ class Pump:
         connection.execute(f"LISTEN {channel(self._reader.log)}".encode())  # Before the first read: nothing is missed.
         _enrol(connection, self._models)
         self._leading.set()
-        with closing(_Ahead(self._connect, self._reader)) as ahead:
+        with closing(Ahead(self._connect, self._reader)) as ahead:
             folding = _Folding(connection, self._reader, self._models, self._batch, ahead)
             while not self._stopping.is_set():
                 self._rung.clear()
@@ -120,7 +120,7 @@ class Pump:
     def _idle(self, connection: Connection[Any]) -> bool:
         """Wait until somebody rings, or a second; answers whether to stop."""
         if not self._rung.is_set():
-            select.select([connection.fileno(), self._ear], [], [], POLL)
+            select.select([connection.fileno(), self._ear.fileno()], [], [], POLL)
             connection.execute(b"")  # Takes in what arrived, and raises when the connection is gone.
         return self._stopping.is_set()
 
@@ -173,6 +173,13 @@ def describe(error: BaseException) -> str:
     return f"{name} in {frames[-1].filename.rpartition('/')[2]}, line {frames[-1].lineno}" if frames else name
 
 
+def _nobodys_fault(error: Exception) -> bool:
+    """The database or the machine failed, not a read model: the pump starts anew."""
+    if isinstance(error, psycopg.OperationalError):
+        return not isinstance(error, psycopg.errors.ProgramLimitExceeded)
+    return isinstance(error, MemoryError)
+
+
 def _enrol(connection: Connection[Any], models: Models) -> None:
     """Give each model its line; one whose fold has a newer version starts from the beginning."""
     with connection.transaction():
@@ -181,35 +188,6 @@ def _enrol(connection: Connection[Any], models: Models) -> None:
             row = connection.execute(SQL["version"], (model.name,)).fetchone()
             if row is not None and row[0] < model.version:
                 restart(connection, model)
-
-
-class _Ahead:
-    """Reads and decodes the next events while the last ones are being written. What it read cannot change any more."""
-
-    def __init__(self, connect: Callable[[], Connection[Any]], reader: Reader) -> None:
-        self._connect, self._reader = connect, reader
-        self._connection: Connection[Any] | None = None
-        self._thread = ThreadPoolExecutor(1, "hub-pump-ahead")
-        self._coming: tuple[int, Future[list[Recorded]]] | None = None
-
-    def begin(self, position: int, limit: int) -> None:
-        self._coming = position, self._thread.submit(self._read, position, limit)
-
-    def take(self, position: int, limit: int) -> list[Recorded]:
-        """What was read after this position, if it was."""
-        coming, self._coming = self._coming, None
-        return coming[1].result()[:limit] if coming and coming[0] == position else []
-
-    def close(self) -> None:
-        self._thread.shutdown()
-        if self._connection is not None:
-            self._connection.close()
-
-    def _read(self, position: int, limit: int) -> list[Recorded]:
-        if self._connection is None:
-            self._connection = self._connect()
-            self._connection.autocommit = True
-        return self._reader.after(self._connection, position, limit)
 
 
 class _Folding:
@@ -221,14 +199,13 @@ class _Folding:
         reader: Reader,
         models: Models,
         batch: int,
-        ahead: _Ahead | None = None,
+        ahead: Ahead | None = None,
     ) -> None:
         self._connection, self._reader, self._batch, self._ahead = connection, reader, batch, ahead
         self._models = {model.name: model for model in models}
         self._enrolled = [*self._models], [model.version for model in models]
         self._tables = {model.name: Table(connection, model) for model in models}
-        for name, value in SESSION.items():
-            connection.execute("SELECT set_config(%s, %s, false)", (name, value))
+        connection.execute(SQL["session"])
         if not connection.autocommit:
             connection.commit()
 
@@ -248,22 +225,19 @@ class _Folding:
                 return 0
             if self._ahead and len(events) == self._batch:
                 self._ahead.begin(events[-1].position, self._batch)
-            group = [name for name, place in places.items() if place == low]
-            # First, so that their lines are locked: nobody empties a table that is being written.
-            moved = self._connection.execute(SQL["advance"], (events[-1].position, group, low), prepare=True)
-            if moved.rowcount < len(group):
-                raise psycopg.Rollback
-            self._fold(group, events)
+            hindmost = [name for name, place in places.items() if place == low]
+            # Their lines are locked from here on: nobody empties a table that is being written.
+            moved = self._connection.execute(SQL["advance"], (events[-1].position, hindmost, low), prepare=True)
+            self._fold([name for (name,) in moved], events)
             return len(events)
-        return 1  # Somebody moved a model meanwhile: look again.
 
     def _fold(self, group: Sequence[str], events: Sequence[Recorded]) -> None:
         try:
             with self._connection.transaction():
                 self._apply(group, events)
-        except (psycopg.OperationalError, MemoryError):
-            raise  # Nobody's fault; the pump starts anew.
-        except Exception:
+        except Exception as error:
+            if _nobodys_fault(error):
+                raise
             for name in group:
                 if failure := self._fold_up_to_failure(name, events):
                     event, error = failure
@@ -278,9 +252,9 @@ class _Folding:
             with self._connection.transaction():
                 self._apply([name], events)
                 return None
-        except (psycopg.OperationalError, MemoryError):
-            raise
         except Exception as error:
+            if _nobodys_fault(error):
+                raise
             if len(events) == 1:
                 return events[0], error
         half = len(events) // 2
@@ -318,12 +292,3 @@ class _Folding:
                     rows.append(row)
             if rows:
                 self._tables[name].put(rows)
-
-
-SESSION = {
-    "synchronous_commit": "off",  # Rows and positions are lost together, if they are, and folded again.
-    # Keys are looked up in indexes, however small a table was when the statement was planned.
-    "enable_hashjoin": "off",
-    "enable_mergejoin": "off",
-    "enable_seqscan": "off",
-}

@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from datetime import date
+from functools import lru_cache
+from itertools import chain, repeat
 from operator import attrgetter
 from struct import Struct
 from typing import Any, Generic, TypeVar
@@ -106,7 +108,7 @@ class Table(Generic[R]):
         columns = zip(*keys, strict=True)
         arrays = [f"{{{','.join(map(text, part))}}}" for text, part in zip(self._literal, columns, strict=True)]
         cursor = row_cursor(self._connection, self._model.row)
-        return cursor.execute(self._take, arrays, prepare=True)  # type: ignore[arg-type]
+        return cursor.execute(self._take, arrays, prepare=True)
 
     def by_key(self, rows: Iterable[R]) -> dict[Key, R]:
         key = attrgetter(*self._model.key)
@@ -116,18 +118,14 @@ class Table(Generic[R]):
 
     def put(self, rows: Sequence[R]) -> None:
         """Add rows, none of which the table has."""
-        packed = [COPY_HEADER]
-        for row in rows:
-            packed.append(self._count)
-            packed.extend(
-                [
-                    _NULL if value is None else pack(value)
-                    for pack, value in zip(self._pack, self._values(row), strict=True)
-                ]
-            )
-        packed.append(COPY_TRAILER)
-        with self._connection.cursor().copy(self._put) as copy:  # type: ignore[arg-type]
-            copy.write(b"".join(packed))
+        columns = zip(*map(self._values, rows), strict=True)
+        packed = [
+            [_NULL if value is None else pack(value) for value in column]
+            for pack, column in zip(self._pack, columns, strict=True)
+        ]
+        body = b"".join(chain.from_iterable(zip(repeat(self._count), *packed, strict=False)))
+        with self._connection.cursor().copy(self._put) as copy:
+            copy.write(COPY_HEADER + body + COPY_TRAILER)
 
     def empty(self) -> None:
         self._connection.execute(sql.SQL("TRUNCATE {}").format(sql.Identifier(self._model.name)))
@@ -161,6 +159,7 @@ def _text_literal(value: str) -> str:
     return '"' + value.replace("\\", "\\\\").replace('"', '\\"') + '"'
 
 
+@lru_cache(maxsize=10_000)  # Codes, mostly: the same few again and again.
 def _text(value: str) -> bytes:
     encoded = value.encode()
     return _I32(len(encoded)) + encoded

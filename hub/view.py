@@ -8,12 +8,13 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, TypeVar
+from uuid import UUID
 
 from psycopg import Connection, Cursor, sql
 from psycopg.pq import TransactionStatus
 
 from hub.clock import moment, now
-from hub.errors import Behind, Flaw, Invalid, ModelFailed
+from hub.errors import Behind, Flaw, Invalid, ModelFailed, Unknown
 from hub.events.base import Instant, Recorded
 from hub.log.read import Reader
 from hub.rows import ReadModel, row_cursor
@@ -46,11 +47,11 @@ class View:
     def rows(self, model: ReadModel[R], where: str, *values: Any) -> Cursor[R]:
         """The rows of a read model, called `m`, for which `where` holds, and what order it asks for."""
         columns = ", ".join(f"m.{column}" for column in model.columns)
-        return self.ask(model.row, f"SELECT {columns} FROM {model.name} m WHERE {where}", *values)
+        return self.ask(model.row, f"SELECT {columns} FROM {model.name} m WHERE {where}", *values)  # noqa: S608
 
     def ask(self, row: Callable[..., R], query: str, *values: Any) -> Cursor[R]:
         """Each row as `row` makes it, ids as text and times as instants."""
-        return row_cursor(self.connection, row).execute(sql.SQL(query), values, prepare=True)  # type: ignore[arg-type]
+        return row_cursor(self.connection, row).execute(sql.SQL(query), values, prepare=True)
 
     def standings(self) -> Standings:
         """How far the read models are; to be asked among the first, and `of` the models needed."""
@@ -92,6 +93,14 @@ class Standings:
 def shown(at: Instant | None) -> str | None:
     """An instant as answers show it."""
     return None if at is None else moment(at).isoformat().replace("+00:00", "Z")
+
+
+def as_id(text: str) -> str:
+    """An id in its canonical form. Raises Unknown when it is none."""
+    try:
+        return str(UUID(text))
+    except ValueError:
+        raise Unknown from None
 
 
 def cursor_of(*place: int | str) -> str:

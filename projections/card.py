@@ -28,11 +28,11 @@ from hub.events import (
 )
 from hub.log.read import Scope, Snapshot
 from hub.rows import ReadModel
-from hub.view import View, shown
+from hub.view import View, as_id, shown
 from projections.daily_counters import DailyCount, daily_counters
 from projections.facts import Fact, facts
 from projections.identifiers import Held, Identifier, holders, identifiers
-from projections.membership import PRESENT, Member, membership
+from projections.membership import Member, membership, present
 from projections.sources import sources
 
 _LATEST = (1 << 63) - 1
@@ -61,7 +61,7 @@ def card_of(
         past = None if as_of is None and known_at is None else _Past(view, as_of, known_at)
         told = past.told(id) if past else _present(view, id)
         used = [row for row in told.facts if not row.retracted]
-        opened = view.opened(row.position for row in (*used, *told.identifiers))
+        opened = view.opened([row.position for row in used] + [row.position for row in told.identifiers])
         now = instant(as_of) if as_of else past.moment if past else view.now()
         current = [row for row in told.identifiers if row.current(now)]
         tags = _tags(view, current, opened)
@@ -76,9 +76,7 @@ def card_of(
             for member in told.members
         ],
         "facts": combined,
-        "identifiers": _identifiers(
-            told, current, opened, tags, [each for each in held if each.row.current(now)]
-        ),
+        "identifiers": _identifiers(told, current, opened, tags, [each for each in held if each.row.current(now)]),
         "touches": _touches(told.days),
         "consents": {},
         "contact": {},
@@ -88,25 +86,21 @@ def card_of(
 
 
 def _present(view: View, id: str) -> Told:
+    members, position = present(view, id, facts, identifiers, daily_counters, sources)
+    records, theirs = [member.record for member in members], "m.record = ANY (%s::uuid[])"
     with view.connection.pipeline():
-        standings = view.standings()
-        members = view.rows(membership, f"m.record IN {PRESENT} ORDER BY m.place", id)
-        stated = view.rows(facts, f"m.record IN {PRESENT}", id)
-        points = view.rows(identifiers, f"m.record IN {PRESENT}", id)
-        days = view.rows(daily_counters, f"m.record IN {PRESENT}", id)
-        trust = view.rows(sources, "true")
-    position = standings.of(membership, facts, identifiers, daily_counters, sources)
-    told = Told(
-        members.fetchall(),
+        stated = view.rows(facts, theirs, records)
+        points = view.rows(identifiers, theirs, records)
+        days = view.rows(daily_counters, theirs, records)
+        trust = view.rows(sources, "m.source = ANY (%s)", [member.source for member in members])
+    return Told(
+        members,
         stated.fetchall(),
         points.fetchall(),
         days.fetchall(),
         {row.source: row.trust for row in trust},
         position,
     )
-    if not told.members:
-        raise Unknown
-    return told
 
 
 class _Past:
@@ -125,17 +119,15 @@ class _Past:
         self.moment = view.now() if known_at is None else self._recorded_at(self.position)
 
     def told(self, id: RecordId) -> Told:
-        if (members := self._members([id])[id]) is None:
+        if (members := self._members([as_id(id)])[as_id(id)]) is None:
             raise Unknown
         records = [member.record for member in members]
-        trust = self._rows(
-            sources, [(SourceRegistered,)], [f"source:{member.source}" for member in members], self.moment
-        )
+        trust = self._rows(sources, (SourceRegistered,), [f"source:{member.source}" for member in members], self.moment)
         return Told(
             members,
-            self._rows(facts, [(FactsStated, FactRetracted)], [f"facts:{record}" for record in records]),
+            self._rows(facts, (FactsStated, FactRetracted), [f"facts:{record}" for record in records]),
             self._points(records),
-            self._rows(daily_counters, [(TouchRecorded,)], [f"record:{record}" for record in records]),
+            self._rows(daily_counters, (TouchRecorded,), [f"record:{record}" for record in records]),
             {row.source: row.trust for row in trust},
             self.position,
         )
@@ -157,10 +149,10 @@ class _Past:
 
     def _points(self, records: Iterable[RecordId]) -> list[Identifier]:
         tags = [f"identifiers:{record}" for record in records]
-        return self._rows(identifiers, [(IdentifierStated, IdentifierReleased)], tags)
+        return self._rows(identifiers, (IdentifierStated, IdentifierReleased), tags)
 
     def _members(self, ids: Sequence[RecordId]) -> dict[RecordId, list[Member] | None]:
-        """The customer each record belonged to, in order of opening; None for one not opened yet. Known_at alone counts."""
+        """The customer each record belonged to, in order of opening, by `known_at` alone; None: not opened yet."""
         joined = {id: Scope.of(CustomersMerged, CustomersUnmerged, tag=f"member:{id}") for id in ids}
         self._snapshot.read(joined.values())
         events = {each.id: each for scope in joined.values() for each in self._known(scope, _LATEST)}
@@ -178,10 +170,7 @@ class _Past:
             events.update((each.id, each) for each in self._known(scope, _LATEST))
         rows = membership.refold(sorted(events.values(), key=lambda each: each.position))
         return {
-            id: [
-                replace(rows[(record,)], place=place)
-                for place, record in enumerate(companions.get(id, (id,)))
-            ]
+            id: [replace(rows[(record,)], place=place) for place, record in enumerate(companions.get(id, (id,)))]
             if (id,) in rows
             else None
             for id in ids
@@ -190,11 +179,11 @@ class _Past:
     def _rows(
         self,
         model: ReadModel[Any],
-        types: Sequence[tuple[type[Event], ...]],
+        types: Sequence[type[Event]],
         tags: Iterable[str],
         until: int | None = None,
     ) -> list[Any]:
-        scopes = [Scope.of(*each, tag=tag) for tag in dict.fromkeys(tags) for each in types]
+        scopes = [Scope.of(*types, tag=tag) for tag in dict.fromkeys(tags)]
         self._snapshot.read(scopes)
         events = {each.position: each for scope in scopes for each in self._known(scope, until)}
         return list(model.refold(events[position] for position in sorted(events)).values())
@@ -224,9 +213,7 @@ class _Past:
         return low
 
 
-def _facts(
-    told: Told, used: Iterable[Fact], opened: Mapping[int, Recorded]
-) -> Iterator[tuple[str, dict[str, Any]]]:
+def _facts(told: Told, used: Iterable[Fact], opened: Mapping[int, Recorded]) -> Iterator[tuple[str, dict[str, Any]]]:
     """Of each attribute the newest value from the most trusted source, and who comes next."""
     source_of = {member.record: member.source for member in told.members}
 

@@ -6,11 +6,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from hub.errors import Unknown
 from hub.events import VOCABULARY, Contact, ContactId, EventId, IdentifierId, Instant, Recorded, RecordId
 from hub.rows import Key, ReadModel
 from hub.view import View, shown
-from projections.membership import PRESENT, membership
+from projections.membership import present
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,14 +77,11 @@ contacts = ReadModel("contacts", ContactRow, ("contact",), CARRIERS, owners, fol
 def contacts_of(view: View, id: str) -> dict[str, Any]:
     """The customer's contacts, the newest first. Raises Unknown."""
     with view.snapshot():
-        standings = view.standings()
+        members, _ = present(view, id, contacts)
+        records = [member.record for member in members]
         rows = view.rows(
-            contacts, f"m.record IN {PRESENT} ORDER BY m.at DESC, m.position DESC", id
+            contacts, "m.record = ANY (%s::uuid[]) ORDER BY m.at DESC, m.position DESC", records
         ).fetchall()
-        known = rows or view.rows(membership, "m.record = %s", id).fetchall()
-        standings.of(contacts, membership)
-    if not known:
-        raise Unknown
     return {"items": [_shown(row) for row in rows], "next": None}
 
 

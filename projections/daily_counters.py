@@ -35,10 +35,12 @@ def owners(recorded: Recorded) -> Iterable[Key]:
 
 
 def fold(row: DailyCount | None, recorded: Recorded, key: Key) -> DailyCount:
-    at = recorded.occurred_at
-    if row is None:
-        return DailyCount(*key, 1, at, at)
-    return DailyCount(*key, row.count + 1, min(row.first, at), max(row.last, at))
+    record, day, channel, direction = key
+    count, first = 1, recorded.occurred_at
+    last = first
+    if row is not None:
+        count, first, last = row.count + 1, min(row.first, first), max(row.last, last)
+    return DailyCount(record, day, channel, direction, count, first, last)
 
 
 daily_counters = ReadModel(

@@ -41,9 +41,7 @@ class Identifier:
         """Does it lead to the record now?"""
         if (self.since is not None and now < self.since) or (self.until is not None and self.until <= now):
             return False
-        return (
-            self.released_until is None or self.released_until > now or self.stated_at > self.released_until
-        )
+        return self.released_until is None or self.released_until > now or self.stated_at > self.released_until
 
 
 def owners(recorded: Recorded) -> Iterable[Key]:
@@ -93,8 +91,10 @@ def holders(view: View, tags: Iterable[bytes]) -> list[Held]:
     columns = ", ".join(f"i.{column}" for column in identifiers.columns)
     return view.ask(
         lambda tag, customer, *rest: Held(tag, customer, Identifier(*rest)),
-        f"SELECT DISTINCT t.tag, m.customer, {columns} FROM tag t"
-        " JOIN identifiers i ON i.position = t.position JOIN membership m ON m.record = i.record"
+        # OFFSET 0 keeps the order of looking up: tags are few, however the tables are estimated.
+        f"SELECT DISTINCT t.tag, m.customer, {columns} FROM tag t"  # noqa: S608 -- names of ours
+        " CROSS JOIN LATERAL (SELECT * FROM identifiers WHERE position = t.position OFFSET 0) AS i"
+        " CROSS JOIN LATERAL (SELECT customer FROM membership WHERE record = i.record OFFSET 0) AS m"
         " WHERE t.log = %s AND t.tag = ANY (%s::uuid[]) ORDER BY i.stated_at DESC, i.position DESC",
         view.reader.log,
         [tag.hex() for tag in tags],

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from typing import Any
 
+from hub.errors import Unknown
 from hub.events import (
     CustomersMerged,
     CustomersUnmerged,
@@ -16,6 +18,7 @@ from hub.events import (
     RecordOpened,
 )
 from hub.rows import Key, ReadModel
+from hub.view import View, as_id
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +75,21 @@ membership = ReadModel(
     "membership", Member, ("record",), (RecordOpened, CustomersMerged, CustomersUnmerged), owners, fold
 )
 
-# The records of the customer that a record belongs to now; for use in a question's SQL.
-PRESENT = (
-    "(SELECT record FROM membership WHERE customer = (SELECT customer FROM membership WHERE record = %s))"
-)
+
+def present(view: View, id: str, *models: ReadModel[Any]) -> tuple[list[Member], int]:
+    """The records of the customer this one belongs to now, in order; and the position these models answer for.
+
+    Raises Unknown, and what `Standings.of` raises.
+    """
+    with view.connection.pipeline():
+        standings = view.standings()
+        members = view.rows(
+            membership,
+            "m.customer = (SELECT customer FROM membership WHERE record = %s) ORDER BY m.place",
+            as_id(id),
+        )
+    position = standings.of(membership, *models)
+    found = members.fetchall()
+    if not found:
+        raise Unknown
+    return found, position

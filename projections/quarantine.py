@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
@@ -25,15 +25,16 @@ class QuarantineItem:
     at: Instant
 
 
-def _parts(recorded: Recorded) -> Iterable[Quarantined]:
-    parts: Iterable[Quarantined] = getattr(recorded.event, "quarantined", ())
+def _parts(recorded: Recorded) -> Sequence[Quarantined]:
+    parts: Sequence[Quarantined] = getattr(recorded.event, "quarantined", ())
     return parts
 
 
 def owners(recorded: Recorded) -> Iterable[Key]:
     if isinstance(recorded.event, TouchQuarantined):
         return ((recorded.event.item,),)
-    return [(part.item,) for part in _parts(recorded)]
+    parts = _parts(recorded)
+    return [(part.item,) for part in parts] if parts else ()
 
 
 def fold(row: QuarantineItem | None, recorded: Recorded, key: Key) -> QuarantineItem:

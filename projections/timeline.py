@@ -7,11 +7,10 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from hub.errors import Unknown
 from hub.events import EventId, Instant, Recorded, RecordId, TouchRecorded
 from hub.rows import Key, ReadModel
 from hub.view import View, cursor_of, place_of, shown
-from projections.membership import PRESENT, membership
+from projections.membership import present
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +63,7 @@ def timeline_of(
     cursor: str | None = None,
 ) -> dict[str, Any]:
     """The touches of all the customer's records, the newest first. Raises Unknown, or Invalid for a strange cursor."""
-    conditions, values = ["t.record = m.record"], list[Any]()
+    conditions, values = ["t.record = asked.record"], list[Any]()
     if channel is not None:
         conditions.append("t.channel = %s")
         values.append(channel)
@@ -75,30 +74,23 @@ def timeline_of(
         conditions.append("t.occurred_at < %s")
         values.append(until)
     if cursor is not None:
-        conditions.append(
-            "(t.occurred_at, t.position) < (to_timestamp(0) + %s * interval '1 microsecond', %s)"
-        )
+        conditions.append("(t.occurred_at, t.position) < (to_timestamp(0) + %s * interval '1 microsecond', %s)")
         values.extend(place_of(cursor, int, int))
     columns = ", ".join(f"t.{column}" for column in timeline.columns)
     order = "ORDER BY t.occurred_at DESC, t.position DESC LIMIT %s"
-    with view.snapshot(), view.connection.pipeline():
-        standings = view.standings()
-        members = view.rows(membership, f"m.record IN {PRESENT}", id)
-        touches = view.ask(
+    with view.snapshot():
+        members, _ = present(view, id, timeline)
+        rows = view.ask(
             Touch,
-            f"SELECT {columns} FROM membership m CROSS JOIN LATERAL (SELECT {columns} FROM timeline t"  # noqa: S608
-            f" WHERE {' AND '.join(conditions)} {order}) t WHERE m.record IN {PRESENT} {order}",
+            f"SELECT {columns} FROM unnest(%s::uuid[]) AS asked (record) CROSS JOIN LATERAL ("  # noqa: S608 -- names of ours
+            f"SELECT {columns} FROM timeline t WHERE {' AND '.join(conditions)} {order}) AS t {order}",
+            [member.record for member in members],
             *values,
             limit + 1,
-            id,
             limit + 1,
-        )
-        standings.of(timeline, membership)
-        source_of = {member.record: member.source for member in members}
-        if not source_of:
-            raise Unknown
-        rows = touches.fetchall()
+        ).fetchall()
         told = view.opened(row.position for row in rows[:limit])
+    source_of = {member.record: member.source for member in members}
     last = rows[limit - 1] if len(rows) > limit else None
     return {
         "items": [_shown(row, told[row.position], source_of[row.record]) for row in rows[:limit]],
@@ -136,7 +128,5 @@ def _shown(row: Touch, recorded: Recorded, source: str) -> dict[str, Any]:
         "data": {**event.data, **said.get("data", {})},
         "content": said.get("content", {}),
         "names": said.get("names", {}),
-        "quarantined": [
-            {"item": each.item, "path": each.path, "reason": each.reason} for each in event.quarantined
-        ],
+        "quarantined": [{"item": each.item, "path": each.path, "reason": each.reason} for each in event.quarantined],
     }

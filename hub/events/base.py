@@ -145,8 +145,9 @@ class Vocabulary:
             get("causation"),
             get("document"),
         )
-        seals = tuple(SealPointer(s["n"], s["record"], s["class"], s["digest"]) for s in get("seals", ()))
-        return kind.model_validate(body), envelope, seals
+        seals = tuple([SealPointer(s["n"], s["record"], s["class"], s["digest"]) for s in get("seals", ())])
+        event: Event = kind.__pydantic_validator__.validate_python(body)  # model_validate without its preface
+        return event, envelope, seals
 
 
 def encode(event: Event, envelope: Envelope, seals: Iterable[SealPointer] = ()) -> bytes:

@@ -35,7 +35,7 @@ from hub.events import (
 )
 from hub.events.base import uuid_bytes, uuid_text
 from hub.identity.normalise import identifier as normal_form
-from hub.keys import Fingerprints, KeyFile, RecordKey, Vault
+from hub.keys import Fingerprints, KeyFile, RecordKey, Sealed, Vault
 from hub.log import wire
 from hub.log.append import Append, Appended, Writer
 from hub.log.read import MAIN, EventTypes, Reader
@@ -53,9 +53,7 @@ def new_id() -> str:
     return uuid_text(fresh_id())
 
 
-def at(
-    position: int, event: Event, occurred_at: int = NOON, seals: int = 0, id: str | None = None
-) -> Recorded:
+def at(position: int, event: Event, occurred_at: int = NOON, seals: int = 0, id: str | None = None) -> Recorded:
     """An event as the log would give it back, without a log."""
     record = getattr(event, "record", None) or HOUSE
     pointers = tuple(SealPointer(n, record, 0, "00" * 32) for n in range(seals))
@@ -74,7 +72,7 @@ def envelope(occurred_at: Instant, source: str | None = None) -> Envelope:
 
 
 class Log:
-    """The log of a test's database, written through a writer of its own. Every method that says something appends it."""
+    """The log of a test's database, with a writer and keys of its own. What a method says is appended at once."""
 
     def __init__(self, url: str) -> None:
         keys = KeyFile.fresh()
@@ -100,7 +98,8 @@ class Log:
         prepared, ids, new_keys = [], [], []
         for event, when, secrets in said:
             id = fresh_id()
-            seals, tags = [], []
+            seals: list[Sealed] = []
+            tags: list[tuple[bytes, int]] = []
             for n, (record, content, fingerprints) in enumerate(secrets):
                 key = self._keys.setdefault(record, self.vault.make(record))
                 if record not in self._stored:
@@ -112,13 +111,11 @@ class Log:
             data = encode(event, envelope(when), pointers)
             name = event.stored_name
             number = self.types.number(name)
-            prepared.append(wire.prepare(id, number, name, tuple(event.tags()), data, tags, seals))
+            prepared.append(wire.prepare(id, number, name, tuple(event.tags()), data, sealed_tags=tags, seals=seals))
             ids.append(uuid_text(id))
         return self.writer.submit(Append(MAIN, prepared, keys=new_keys)).result(), ids
 
-    def say(
-        self, event: Event, when: int = NOON, *secrets: tuple[str, Mapping[str, Any], Sequence[bytes]]
-    ) -> str:
+    def say(self, event: Event, when: int = NOON, *secrets: tuple[str, Mapping[str, Any], Sequence[bytes]]) -> str:
         """One event; answers its id."""
         return self.append([(event, Instant(when), secrets)])[1][0]
 
@@ -134,9 +131,7 @@ class Log:
         self.say(event, when, (record, {"key": key}, [self.fingerprint("key", source, key)]))
         return record
 
-    def state(
-        self, record: str, when: int = NOON, clear: Mapping[str, Any] | None = None, **facts: Any
-    ) -> str:
+    def state(self, record: str, when: int = NOON, clear: Mapping[str, Any] | None = None, **facts: Any) -> str:
         event = FactsStated(record=record, attributes=tuple(sorted(facts)), clear=clear or {})
         return self.say(event, when, *([(record, {"facts": facts}, ())] if facts else []))
 
@@ -161,9 +156,7 @@ class Log:
     def release(self, record: str, identifier: str, until: int, when: int = NOON) -> str:
         return self.say(IdentifierReleased(record=record, identifier=identifier, until=Instant(until)), when)
 
-    def touch(
-        self, record: str, when: int = NOON, content: Mapping[str, Any] | None = None, **fields: Any
-    ) -> str:
+    def touch(self, record: str, when: int = NOON, content: Mapping[str, Any] | None = None, **fields: Any) -> str:
         event = a_touch(record, **fields)
         return self.say(event, when, *([(record, {"content": content}, ())] if content else []))
 
@@ -186,9 +179,8 @@ def a_touch(record: str, channel: Any = "call", direction: Any = "in", **fields:
 
 
 def a_contact(contact: str, record: str, at: int = NOON, **fields: Any) -> Contact:
-    return Contact(
-        **{"contact": contact, "record": record, "channel": "sms", "at": at, "months": ("2026-03",)} | fields
-    )
+    told: dict[str, Any] = {"channel": "sms", "at": at, "months": ("2026-03",), **fields}
+    return Contact(contact=contact, record=record, **told)
 
 
 def aside(item: str, path: str = "facts.birth_date", reason: str = "not_a_date") -> Quarantined:
@@ -201,6 +193,4 @@ def merged(*records: str) -> CustomersMerged:
 
 
 def unmerged(merge: str, *groups: Sequence[str]) -> CustomersUnmerged:
-    return CustomersUnmerged(
-        merge=merge, links=(), components=tuple(Component(members=tuple(each)) for each in groups)
-    )
+    return CustomersUnmerged(merge=merge, links=(), components=tuple(Component(members=tuple(each)) for each in groups))
