@@ -148,16 +148,20 @@ class Pipeline(Generic[L]):
                 _fail([each], its_own)
 
 
-def _fail(asked: Sequence[Asked], error: Exception) -> None:
+def told_of(error: Exception) -> HubError:
+    """What somebody who asked is told of an error. One that nobody expected is logged."""
     if isinstance(error, psycopg.OperationalError):
-        known: HubError = Busy("the database is away; ask again with the same id")
-    elif isinstance(error, HubError):
-        known = error
-    else:
-        _log.error("a command failed: %s", describe(error))
-        known = Failed()
+        return Busy("the database is away; ask again with the same id")
+    if isinstance(error, HubError):
+        return error
+    _log.error("a command failed: %s", describe(error))
+    return Failed()
+
+
+def _fail(asked: Sequence[Asked], error: Exception) -> None:
+    told = told_of(error)
     for each in asked:
-        each.error = known
+        each.error = told
 
 
 def _hand_out(waiting: Sequence[_Waiting]) -> None:

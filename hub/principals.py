@@ -82,14 +82,12 @@ class Principals:
             return self._make(connection, role, source, person, days)
 
     def first(self, keep: Callable[[dict[str, str]], None]) -> dict[str, str]:
-        """The tokens of the first two keys by role, where there are no keys at all yet; handed to `keep` before they hold."""
+        """Where there are no keys yet: an admin's and an operator's, as token by role. `keep` gets them first."""
         with self._pool.connection() as connection:
             connection.execute(SQL["one_at_a_time"])
             if connection.execute(SQL["any"]).fetchone():
                 return {}
-            tokens = {
-                role: self._make(connection, role, None, role, LONGEST_LIFE)[1] for role in ("admin", "operator")
-            }
+            tokens = {role: self._make(connection, role, None, role, LONGEST_LIFE)[1] for role in ("admin", "operator")}
             keep(tokens)
             return tokens
 
@@ -126,9 +124,7 @@ class Principals:
                 raise Unauthenticated
             principal_id, role, source, stored, expires_at = row
             principal = Principal(str(principal_id), role, source)
-            known = _Remembered(
-                principal, bytes(stored), expires_at.timestamp(), time.monotonic() + REMEMBERED_FOR
-            )
+            known = _Remembered(principal, bytes(stored), expires_at.timestamp(), time.monotonic() + REMEMBERED_FOR)
             self._known[id] = known
         return _recognised(known, secret_hash)
 

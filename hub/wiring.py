@@ -114,10 +114,14 @@ class Hub:
         self, commands: Iterable[bytes | Mapping[str, Any]], principal: Principal | None = None
     ) -> Iterator[Answer | HubError]:
         """Commands in order, each answered, or refused with the error it got; never more than two slices in memory."""
-        stream = Stream(self, principal or self.local)
+        stream = self.stream(principal or self.local)
         for lines in _slices(commands, SLICE):
             yield from stream.take(lines)
         yield from stream.rest()
+
+    def stream(self, principal: Principal) -> Stream:
+        """Many commands of one sender."""
+        return Stream(self, principal)
 
     def card(self, id: str) -> dict[str, Any]:
         """Who this record or customer is, as the read side knows it. Raises Unknown."""
@@ -132,6 +136,10 @@ class Hub:
         """The position of the last event."""
         with self.questions.connection() as connection:
             return self.reader.snapshot(connection).head
+
+    def reached(self) -> int:
+        """The position that questions are answered for."""
+        return max((each.position for each in self.standings() if each.state == "live"), default=0)
 
     def standings(self) -> list[Standing]:
         """How far each read model is."""

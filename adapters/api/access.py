@@ -1,0 +1,66 @@
+"""Who may ask what: one table, and the one place where a request meets it. What is not in the table is refused."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Coroutine, Mapping
+from typing import TYPE_CHECKING, Any
+
+from fastapi import Request
+from fastapi.routing import APIRoute
+from starlette.concurrency import run_in_threadpool
+from starlette.responses import Response
+
+from hub.decider import Principal
+from hub.errors import Forbidden, Unauthenticated
+from hub.principals import ROLES
+
+if TYPE_CHECKING:
+    from hub import Hub
+
+EVERY_KEY = frozenset(ROLES)
+NO_KEY = frozenset({"nobody"})  # Answered without a key.
+READERS = frozenset({"operator", "steward", "compliance"})
+KEEPERS = frozenset({"steward", "compliance"})
+
+# By the name of the route's function. Which command a role may ask for stands with the command.
+MAY: Mapping[str, frozenset[str]] = {
+    "commands": EVERY_KEY,
+    "batch": EVERY_KEY,
+    "card": READERS | {"analyst"},  # An analyst gets it without personal values.
+    "find": READERS,
+    "timeline": READERS,
+    "contacts": READERS,
+    "quarantine": KEEPERS,
+    "read_models": EVERY_KEY,
+    "status": NO_KEY,
+    "description": NO_KEY,
+}
+
+
+class Guarded(APIRoute):
+    """A route that answers only those the table allows."""
+
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        allowed, answer = MAY[self.name], super().get_route_handler()
+        if allowed is NO_KEY:
+            return answer
+
+        async def guarded(request: Request) -> Response:
+            principal = await _principal(request)
+            request.state.principal = principal
+            if principal.role not in allowed:
+                raise Forbidden
+            return await answer(request)
+
+        return guarded
+
+
+async def _principal(request: Request) -> Principal:
+    hub: Hub = request.app.state.hub
+    scheme, _, token = request.headers.get("authorization", "").partition(" ")
+    if scheme.lower() != "bearer":
+        raise Unauthenticated
+    token = token.strip()
+    if remembered := hub.principals.remembered(token):
+        return remembered
+    return await run_in_threadpool(hub.principals.authenticate, token)

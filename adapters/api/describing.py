@@ -1,0 +1,178 @@
+"""What the OpenAPI description says about each route, taken from the commands themselves."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, TypedDict
+
+from pydantic import BaseModel
+from pydantic.json_schema import models_json_schema
+
+from adapters.api.problems import MEDIA_TYPE, TITLES
+from commands import CAPABILITIES
+
+_REF = "#/components/schemas/"
+
+
+class Route(TypedDict):
+    summary: str
+    responses: dict[int | str, dict[str, Any]]
+    openapi_extra: dict[str, Any]
+
+
+class Flaw(BaseModel):
+    """One thing wrong with the input, never with the value itself."""
+
+    path: str
+    reason: str
+
+
+class Problem(BaseModel):
+    """RFC 9457."""
+
+    type: str
+    title: str
+    status: int
+    detail: str
+    errors: list[Flaw] | None = None
+
+
+class Written(BaseModel):
+    position: int
+    type: str
+    event: str
+
+
+class SetAside(BaseModel):
+    """A value that failed its kind's check and waits in quarantine."""
+
+    item: str
+    event: str
+    path: str
+    reason: str
+
+
+class Answer(BaseModel):
+    """What a command did."""
+
+    id: str
+    position: int
+    record: str | None
+    customer: str | None
+    members: list[str]
+    events: list[Written]
+    quarantined: list[SetAside]
+    replayed: bool
+
+
+class ReadModel(BaseModel):
+    name: str
+    version: int
+    position: int
+    lag: int
+    lag_seconds: float
+    state: str
+
+
+class Status(BaseModel):
+    version: str
+    head: int
+    health: str
+    read_models: list[ReadModel]
+
+
+def _body(*kinds: str, schema: Mapping[str, Any]) -> dict[str, Any]:
+    return {"required": True, "content": {kind: {"schema": schema} for kind in kinds}}
+
+
+def _route(
+    summary: str,
+    *problems: int,
+    answer: Mapping[str, Any],
+    kinds: tuple[str, ...] = ("application/json",),
+    open: bool = False,
+    **extra: Any,
+) -> Route:
+    responses: dict[int | str, dict[str, Any]] = {
+        200: {"description": "Done", "content": {kind: {"schema": answer} for kind in kinds}}
+    }
+    for status in (*(() if open else (401, 403)), *problems, 500, 503):
+        responses[status] = {
+            "description": TITLES[status][0],
+            "content": {MEDIA_TYPE: {"schema": {"$ref": f"{_REF}Problem"}}},
+        }
+    security: list[dict[str, list[str]]] = [] if open else [{"key": []}]
+    return {"summary": summary, "responses": responses, "openapi_extra": {"security": security, **extra}}
+
+
+_COMMAND = {"$ref": f"{_REF}Command"}
+_ANSWER = {"$ref": f"{_REF}Answer"}
+_OBJECT = {"type": "object"}
+_LIST = {
+    "type": "object",
+    "properties": {"items": {"type": "array", "items": _OBJECT}, "next": {"type": ["string", "null"]}},
+}
+_SOUGHT = {
+    "type": "object",
+    "properties": {
+        "identifiers": {"type": "object", "description": "Kinds of identifiers to a value or a list of values."},
+        "source": {"type": "string"},
+        "key": {"type": "string"},
+    },
+    "additionalProperties": False,
+}
+_LINE = {"oneOf": [_ANSWER, {"$ref": f"{_REF}Problem"}]}
+_BATCH = ("application/json", "application/x-ndjson")
+
+COMMANDS = _route(
+    "Ask for one command; answered when it is durable",
+    404, 408, 409, 410, 413, 415, 422,
+    answer=_ANSWER,
+    requestBody=_body("application/json", schema=_COMMAND),
+)  # fmt: skip
+BATCH = _route(
+    "Ask for many commands, answered in order, line by line; gzip allowed",
+    415,
+    answer={"type": "array", "items": _LINE},
+    kinds=_BATCH,
+    requestBody=_body(*_BATCH, schema={"type": "array", "items": _COMMAND}),
+)
+CARD = _route("Who a customer is, now or as it was", 404, 422, answer=_OBJECT)
+FIND = _route(
+    "Everyone who holds an identifier, most recent first",
+    408, 413, 415, 422,
+    answer=_LIST,
+    requestBody=_body("application/json", schema=_SOUGHT),
+)  # fmt: skip
+TIMELINE = _route("Every touch of a customer, newest first", 404, 422, answer=_LIST)
+CONTACTS = _route("The contacts a customer had", 404, 422, answer=_LIST)
+QUARANTINE = _route("What could not be accepted, with reasons", 422, answer=_LIST)
+READ_MODELS = _route("How far each read model is", 422, answer=_LIST)
+STATUS = _route("How the hub is; needs no key", answer={"$ref": f"{_REF}Status"}, open=True)
+
+
+def complete(description: dict[str, Any]) -> dict[str, Any]:
+    """Add the schemas that the routes refer to, and the union of all commands."""
+    asked = {each.command.model_fields["command"].annotation.__args__[0]: each.command for each in CAPABILITIES}  # type: ignore[union-attr]
+    told = (Problem, Answer, Status)
+    _, defined = models_json_schema(
+        [*((model, "validation") for model in asked.values()), *((model, "serialization") for model in told)],
+        ref_template=f"{_REF}{{model}}",
+    )
+    schemas = description.setdefault("components", {}).setdefault("schemas", {})
+    schemas.update(defined["$defs"])
+    mapping = {name: f"{_REF}{model.__name__}" for name, model in asked.items()}
+    schemas["Command"] = {
+        "oneOf": [{"$ref": ref} for ref in mapping.values()],
+        "discriminator": {"propertyName": "command", "mapping": mapping},
+    }
+    description["components"]["securitySchemes"] = {
+        "key": {"type": "http", "scheme": "bearer", "description": "An API key, as `hub key create` makes it."}
+    }
+    for path in description["paths"].values():
+        for operation in path.values():
+            if "422" in operation["responses"] and "content" in operation["responses"]["422"]:
+                operation["responses"]["422"]["content"] = {MEDIA_TYPE: {"schema": {"$ref": f"{_REF}Problem"}}}
+    for unused in ("HTTPValidationError", "ValidationError"):
+        schemas.pop(unused, None)
+    return description

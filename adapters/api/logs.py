@@ -1,0 +1,99 @@
+"""One line a request: what was asked and how it went. No address, query, body or message, for they may hold values."""
+
+from __future__ import annotations
+
+import logging
+import sys
+import time
+from typing import Any
+
+import structlog
+from starlette.requests import Request
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from adapters.api.problems import language_of, response
+from hub.counter import Failed
+from hub.projector import describe
+
+_log = structlog.stdlib.get_logger("hub.api")
+
+
+class Requests:
+    """Logs each request, and answers for whatever nobody else caught."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        began, status = time.perf_counter(), 0
+
+        async def noting(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+            await send(message)
+
+        try:
+            await self._app(scope, receive, noting)
+        except Exception as error:
+            _log.error("failed", where=describe(error))
+            if not status:
+                request = Request(scope, receive)
+                await response(Failed(), language_of(request))(scope, receive, noting)
+        finally:
+            _log.info("request", **_told(scope), status=status, ms=round((time.perf_counter() - began) * 1000, 1))
+
+
+def _told(scope: Scope) -> dict[str, Any]:
+    state = scope.get("state") or {}
+    principal = state.get("principal")
+    told = {
+        "method": scope["method"] if scope["method"].isalpha() and len(scope["method"]) < 10 else "-",
+        "route": getattr(scope.get("route"), "path", "-"),
+        "principal": principal.id if principal else None,
+    }
+    if "commands" in state:
+        told["commands"] = state["commands"]
+    return told
+
+
+def configure() -> None:
+    """Log to standard error as JSON, one object a line; the libraries' own loggers too."""
+    shared: list[Any] = [
+        structlog.stdlib.add_logger_name,
+        structlog.stdlib.add_log_level,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+    ]
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(
+            processors=[
+                structlog.stdlib.ProcessorFormatter.remove_processors_meta,
+                _without_traceback,
+                structlog.processors.JSONRenderer(),
+            ],
+            foreign_pre_chain=shared,
+        )
+    )
+    root = logging.getLogger()
+    root.handlers = [handler]
+    root.setLevel(logging.INFO)
+    for noisy in ("uvicorn", "uvicorn.error", "asyncio", "psycopg.pool"):
+        logging.getLogger(noisy).setLevel(logging.WARNING)
+    structlog.configure(
+        processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
+        logger_factory=structlog.stdlib.LoggerFactory(),
+        wrapper_class=structlog.stdlib.BoundLogger,
+        cache_logger_on_first_use=True,
+    )
+
+
+def _without_traceback(_: Any, __: str, event: Any) -> Any:
+    """An exception's message may quote what was sent; its type and place do not."""
+    found = event.pop("exc_info", None)
+    if isinstance(found, tuple) and found[1] is not None:
+        event["where"] = describe(found[1])
+    return event

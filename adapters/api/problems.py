@@ -1,0 +1,206 @@
+"""Answers that say what went wrong: RFC 9457 problem documents, in the reader's language, without any value sent."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import orjson
+import psycopg
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+from starlette.responses import Response
+
+from hub.counter import Failed
+from hub.errors import (
+    Busy,
+    Conflict,
+    Erased,
+    Flaw,
+    Forbidden,
+    HubError,
+    IdReused,
+    Invalid,
+    Rejected,
+    Unauthenticated,
+    Unknown,
+)
+from hub.identity.normalise import KINDS
+from hub.subject import MembershipChanged
+from hub.texts import chosen, code_of, reason, said, sentence
+
+MEDIA_TYPE = "application/problem+json"
+
+
+class NoSuchPage(HubError):
+    """Nothing is served at this address."""
+
+
+class MethodNotAllowed(HubError):
+    """This address does not answer that method."""
+
+
+class NotSupported(HubError):
+    """The content type or encoding is not one that is taken here."""
+
+
+class TooLarge(HubError):
+    """This is larger than what is taken here."""
+
+
+class TooSlow(HubError):
+    """The body took too long to arrive."""
+
+
+class BadRequest(HubError):
+    """The request cannot be understood."""
+
+
+STATUS: Mapping[type[HubError], int] = {
+    BadRequest: 400,
+    Unauthenticated: 401,
+    Forbidden: 403,
+    Unknown: 404,
+    NoSuchPage: 404,
+    MethodNotAllowed: 405,
+    TooSlow: 408,
+    Rejected: 409,
+    IdReused: 409,
+    Erased: 410,
+    TooLarge: 413,
+    NotSupported: 415,
+    Invalid: 422,
+    Conflict: 503,
+    Busy: 503,
+    HubError: 500,
+}
+TITLES = {
+    400: ("Bad request", "Неверный запрос"),
+    401: ("Not authenticated", "Нет действующего ключа"),
+    403: ("Forbidden", "Запрещено"),
+    404: ("Not found", "Не найдено"),
+    405: ("Method not allowed", "Метод не поддерживается"),
+    408: ("Too slow", "Слишком медленно"),
+    409: ("Refused", "Отказано"),
+    410: ("Erased", "Стёрто"),
+    413: ("Too large", "Слишком большой объём"),
+    415: ("Not supported", "Не поддерживается"),
+    422: ("Not acceptable input", "Неверные данные"),
+    500: ("Failed", "Ошибка"),
+    503: ("Busy", "Занято"),
+}
+_BY_STATUS: Mapping[int, type[HubError]] = {404: NoSuchPage, 405: MethodNotAllowed, 413: TooLarge, 415: NotSupported}
+
+
+def status_of(error: HubError) -> int:
+    return next(STATUS[kind] for kind in type(error).__mro__ if kind in STATUS)
+
+
+def problem(error: HubError, language: str) -> dict[str, Any]:
+    """The problem document of an error."""
+    code, status = code_of(error), status_of(error)
+    if status == 500:
+        code = "failed"
+    by_rule = isinstance(error, Rejected) and not isinstance(error, MembershipChanged)
+    document = {
+        "type": f"/problems/refusals/{code}" if by_rule else f"/problems/{code}",
+        "title": TITLES[status][language == "ru"],
+        "status": status,
+        "detail": _detail(error, code, language),
+    }
+    if isinstance(error, Invalid):
+        document["errors"] = [{"path": _shown(flaw.path), "reason": reason(flaw.reason)} for flaw in error.flaws]
+    return document
+
+
+def response(error: HubError, language: str, headers: Mapping[str, str] | None = None) -> Response:
+    document = problem(error, language)
+    sent = {"Content-Language": language, "Cache-Control": "no-store", **(headers or {})}
+    if document["status"] == 401:
+        sent["WWW-Authenticate"] = "Bearer"
+    if document["status"] == 503:
+        sent["Retry-After"] = "1"
+    return Response(orjson.dumps(document), document["status"], sent, MEDIA_TYPE)
+
+
+def language_of(request: Request) -> str:
+    return chosen(request.headers.get("accept-language", ""))
+
+
+def install(app: FastAPI) -> None:
+    """Make every error of the hub, of the framework and of the database a problem document."""
+
+    @app.exception_handler(HubError)
+    async def _(request: Request, error: HubError) -> Response:
+        return response(error, language_of(request))
+
+    @app.exception_handler(psycopg.OperationalError)
+    async def _(request: Request, error: psycopg.OperationalError) -> Response:
+        return response(Busy(), language_of(request))
+
+    @app.exception_handler(RequestValidationError)
+    async def _(request: Request, error: RequestValidationError) -> Response:
+        return response(Invalid(*flaws_of(error.errors(), skip=1)), language_of(request))
+
+    @app.exception_handler(HTTPException)
+    async def _(request: Request, error: HTTPException) -> Response:
+        kind = _BY_STATUS.get(error.status_code, BadRequest if error.status_code < 500 else Failed)
+        return response(kind(), language_of(request), error.headers)
+
+
+def flaws_of(errors: Iterable[Any], skip: int = 0) -> list[Flaw]:
+    """pydantic's errors in our words, each place once, without the first `skip` parts of the place."""
+    found: dict[str, Flaw] = {}
+    for each in errors:
+        path = ".".join(str(part) for part in each["loc"][skip:] if not _is_branch(part))
+        kind = str(each["type"])
+        default = "wrong_type" if kind.endswith(("_type", "_parsing")) else "invalid"
+        found.setdefault(path, Flaw(path, _REASONS.get(kind, default)))
+    return list(found.values())
+
+
+def _is_branch(part: Any) -> bool:
+    """pydantic names the branch of a union it tried; callers do not know our types."""
+    return isinstance(part, str) and ("[" in part or part in ("str", "constrained-int"))
+
+
+_REASONS = {
+    "missing": "missing",
+    "greater_than_equal": "too_small",
+    "less_than_equal": "too_large",
+    "literal_error": "not_one_of_the_allowed",
+    "extra_forbidden": "unknown_field",
+    "json_invalid": "not_json",
+    "model_type": "not_an_object",
+    "too_long": "too_many",
+    "timezone_aware": "offset_missing",
+    "string_too_long": "too_long",
+    "datetime_from_date_parsing": "not_a_time",
+    "datetime_parsing": "not_a_time",
+}
+
+
+def _detail(error: HubError, code: str, language: str) -> str:
+    if isinstance(error, Invalid):
+        return "; ".join(f"{_shown(flaw.path) or '$'}: {said(flaw.reason, language)}" for flaw in error.flaws) + "."
+    general = sentence(code, language)
+    own = str(error.args[0]) if isinstance(error, Busy) and error.args else ""  # Says which model, never a value.
+    if not own:
+        return general
+    return f"{own[0].upper()}{own[1:]}." if language == "en" else f"{general} ({own})"
+
+
+def _shown(path: str) -> str:
+    """A path without what a sender may have put where a name belongs."""
+    personal = "@" in path or sum(c.isdigit() for c in path) >= 10
+    return ".".join(part if _is_name(part, personal) else "*" for part in path.split("."))
+
+
+def _is_name(part: str, among_personal: bool) -> bool:
+    if among_personal and part not in _OURS and not (part.isdecimal() and len(part) < 4):
+        return False
+    return len(part) <= 64 and part.isprintable()
+
+
+_OURS = {"identifiers", "facts", "data", "content", "raw", "identifier", "value", "same_as", *KINDS}

@@ -1,0 +1,157 @@
+"""The `hub` command: a person at a terminal is a channel, too."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Annotated, Any, NoReturn
+
+import orjson
+import typer
+
+from adapters.api.problems import problem
+from adapters.api.routes import status_of
+from adapters.importer.terminal import import_
+from adapters.importer.words import language
+from adapters.serve import serve
+from hub import Hub
+from hub.errors import HubError, Invalid
+
+LANGUAGE = language()
+
+
+def say(english: str, russian: str) -> str:
+    return russian if LANGUAGE == "ru" else english
+
+
+Json = Annotated[bool, typer.Option("--json", help=say("Machine-readable output.", "Машиночитаемый вывод."))]
+
+app = typer.Typer(
+    name="hub",
+    help=say("The customer-data hub.", "Хаб данных о клиентах."),
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+key = typer.Typer(no_args_is_help=True, help=say("API keys.", "Ключи API."))
+app.add_typer(key, name="key")
+app.command("import")(import_)
+
+
+@app.command(
+    "serve", help=say("Run the hub: its API, its workers, its database.", "Запустить хаб: API, процессы, базу.")
+)
+def serve_(json: Json = False) -> None:
+    with told(json):
+        serve(lambda line, document: show(json, document, line))
+
+
+@app.command(help=say("How the hub is.", "Как дела у хаба."))
+def status(json: Json = False) -> None:
+    with told(json), Hub.open(follow=False) as hub:
+        found = status_of(hub)
+        show(json, found, *_status_lines(found))
+
+
+@app.command(help=say("Who a customer is.", "Кто этот клиент."))
+def card(
+    id: Annotated[str, typer.Argument(help=say("Any record or customer id.", "Любой id записи или клиента."))],
+    json: Json = False,
+) -> None:
+    with told(json), Hub.open() as hub:
+        hub.wait(hub.head())
+        found = hub.card(id)
+        show(json, found, *_card_lines(found))
+
+
+@key.command("create", help=say("Make a key; it is shown this once.", "Создать ключ; он показывается один раз."))
+def create(
+    role: Annotated[str, typer.Option(help="channel operator analyst steward compliance admin auditor")],
+    source: Annotated[str | None, typer.Option(help=say("A channel's source.", "Источник канала."))] = None,
+    person: Annotated[str | None, typer.Option(help=say("Whose key it is.", "Чей это ключ."))] = None,
+    days: Annotated[int, typer.Option(help=say("Days until it ends.", "Через сколько дней истекает."))] = 365,
+    json: Json = False,
+) -> None:
+    with told(json), Hub.open(follow=False) as hub:
+        made, token = hub.principals.make(role, source=source, person=person, days=days)
+        ends = say(f"It ends on {made.expires_at:%Y-%m-%d}.", f"Истекает {made.expires_at:%d.%m.%Y}.")
+        show(json, {"id": made.id, "key": token, "role": role, "expires_at": made.expires_at}, token, ends)
+
+
+@key.command("list", help=say("Every key, without its secret.", "Все ключи без секретов."))
+def list_(json: Json = False) -> None:
+    with told(json), Hub.open(follow=False) as hub:
+        keys = hub.principals.all()
+        lines = [
+            f"{each.id}  {each.role:<10}  {each.source or each.person or '-'}  {each.expires_at:%Y-%m-%d}  "
+            + (say("in force", "действует") if each.stands else say("ended", "не действует"))
+            for each in keys
+        ]
+        show(json, {"items": keys, "next": None}, *lines)
+
+
+@key.command("revoke", help=say("End a key at once.", "Отозвать ключ сразу."))
+def revoke(id: str, json: Json = False) -> None:
+    with told(json), Hub.open(follow=False) as hub:
+        hub.principals.revoke(id)
+        show(json, {"id": id, "revoked": True}, say("The key is revoked.", "Ключ отозван."))
+
+
+def main() -> None:
+    app()
+
+
+def show(json: bool, document: Any, *lines: str) -> None:
+    if json:
+        typer.echo(orjson.dumps(document, option=orjson.OPT_UTC_Z).decode())
+    else:
+        for line in lines:
+            typer.echo(line)
+    sys.stdout.flush()
+
+
+@contextmanager
+def told(json: bool) -> Iterator[None]:
+    """What the hub refuses or cannot do ends the command: 1, or 2 where the input was wrong."""
+    try:
+        yield
+    except HubError as error:
+        _fail(json, error)
+
+
+def _fail(json: bool, error: HubError) -> NoReturn:
+    document = problem(error, LANGUAGE)
+    if document["status"] == 500:  # Of the set-up, and so for whoever set it up: its own words name the fix.
+        document["detail"] = str(error)
+    if json:
+        show(json, document)
+    else:
+        typer.echo(document["detail"], err=True)
+    raise typer.Exit(2 if isinstance(error, Invalid) else 1) from None
+
+
+def _status_lines(status: dict[str, Any]) -> Iterator[str]:
+    health = say("in order", "в порядке") if status["health"] == "ok" else say("degraded", "есть сбои")
+    yield say(
+        f"hub {status['version']}: {health}, {status['head']} events",
+        f"hub {status['version']}: {health}, событий: {status['head']}",
+    )
+    for each in status["read_models"]:
+        behind = say(f"{each['lag']} events behind", f"отстаёт на {each['lag']}")
+        yield f"  {each['name']:<16} {each['position']:>10}  {each['state']}  {behind if each['lag'] else ''}".rstrip()
+
+
+def _card_lines(card: dict[str, Any]) -> Iterator[str]:
+    yield f"{card['customer']}  {card['party']}"
+    for name, fact in card["facts"].items():
+        yield f"  {name}: {fact['value']}  ({fact['source']}, {fact['stated_at']})"
+    for each in card["identifiers"]:
+        yield f"  {each['kind']}: {each['value']}"
+    touches = card["touches"]
+    yield say(f"  {touches['count']} touches", f"  касаний: {touches['count']}") + (
+        f", {touches['first']} – {touches['last']}" if touches["count"] else ""
+    )
+    for record in card["records"]:
+        yield f"  {record['record']}  {record['source']}  {record['opened_at']}"
