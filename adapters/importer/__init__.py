@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Iterator
-from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -29,10 +28,13 @@ Waiting = tuple[int, Template] | Flawed  # A command under way, or a flaw to be 
 def import_file(
     hub: Hub, file: Path, mapping: Path, *, report: Path | None = None, progress: bool = False, lang: str | None = None
 ) -> Summary:
-    """Raises MappingError or FileError before anything is written; whatever is wrong with a row goes to the report."""
+    """Raises MappingError or FileError before anything is written; whatever is wrong with a row goes to the report.
+
+    Without a report the flaws are only counted.
+    """
     mapped = Mapped(mapping)
     with Rows(file, mapped.layout) as rows:
-        running = _Import(mapped, mapping, rows, Summary(str(file)), Report(report or _beside(file)))
+        running = _Import(mapped, mapping, rows, Summary(str(file)), Report(report))
         shown = Progress(file.name, rows.total, lang or language()) if progress else None
         if registration := mapped.registration():
             hub.do(registration)
@@ -75,8 +77,8 @@ class _Import:
             self._tell_flaws()
         finally:
             self.summary.seconds = time.monotonic() - began
-            if self._report.close():
-                self.summary.report = str(self._report.file)
+            self._report.close()
+            self.summary.report = self._report.written
 
     def _commands(self) -> Iterator[dict[str, Any]]:
         waiting, summary, rows = self._waiting, self.summary, self._rows
@@ -143,9 +145,3 @@ def _flaws(error: HubError) -> tuple[Flaw, ...]:
         return error.flaws
     name = type(error).__name__
     return (Flaw("", "".join(f"-{c.lower()}" if c.isupper() else c for c in name).lstrip("-")),)
-
-
-def _beside(file: Path) -> Path:
-    with suppress(ValueError):
-        return file.with_name(f"{file.name}.report.ndjson")
-    raise FileError(f"{file}: not a file")

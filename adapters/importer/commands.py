@@ -26,9 +26,14 @@ class Template:
     ) -> None:
         self.where, self.command, self.raw = where, command, raw
         self._when = when
-        self._fields = [(name, _shaped("", name, value.get)) for name, value in values.items()]
+        self._same = {"command": command, **_constants(values)}
+        self._fields = [(name, _shaped("", name, value)) for name, value in values.items() if value.columns]
         self._tables = [
-            (table, [(name, _shaped(table, name, value.get)) for name, value in parts.items()])
+            (
+                table,
+                _constants(parts),
+                [(name, _shaped(table, name, value)) for name, value in parts.items() if value.columns],
+            )
             for table, parts in nested.items()
         ]
         self._columns = {name: value.columns for name, value in values.items()}
@@ -39,12 +44,17 @@ class Template:
         """The command; None where the mapping makes none of this row. Raises Unconvertible."""
         if self._when is not None and self._when(row) is None:
             return None
-        command: dict[str, Any] = {"command": self.command, "id": f"{id}:{self.where}"}
+        command: dict[str, Any] = self._same.copy()
+        command["id"] = f"{id}:{self.where}"
         for name, get in self._fields:
             if (value := get(row)) is not None:
                 command[name] = value
-        for table, parts in self._tables:
-            if filled := {name: value for name, get in parts if (value := get(row)) is not None}:
+        for table, same, parts in self._tables:
+            filled = same.copy()
+            for name, get in parts:
+                if (value := get(row)) is not None:
+                    filled[name] = value
+            if filled:
                 command[table] = filled
         if self.raw:
             if self.command == "identify_customer":
@@ -62,15 +72,24 @@ class Template:
         return None
 
 
-def _shaped(table: str, name: str, get: Get) -> Get:
+def _constants(values: Mapping[str, Value]) -> dict[str, Any]:
+    return {name: value.constant for name, value in values.items() if not value.columns}
+
+
+def _shaped(table: str, name: str, value: Value) -> Get:
     """The value in the shape its field takes: one text, one value, texts, or whatever it is."""
+    get = value.get
+    if value.shape == "text":
+        return get
     match table:
+        case "content":
+            return get
+        case "facts" | "data" if value.shape == "scalar":
+            return get
         case "identifiers":
             return lambda row: _texts(get(row))
         case "facts" if name not in ONE:
             return lambda row: _several(get(row))
-        case "content":
-            return get
         case "facts" | "data":
             return lambda row: _first(get(row))
         case _ if name in ("asks", "resolved", "identifier", "answers"):

@@ -41,7 +41,7 @@ class Summary:
         counts = {name: getattr(self, name) for name in ("new", "unchanged", "replayed", "refused", "quarantined")}
         parts = [f"{number(self.rows, lang)} {words['rows']}"]
         parts += [f"{words[name]}: {number(count, lang)}" for name, count in counts.items() if count]
-        line = f"{Path(self.file).name}: {', '.join(parts)}; {words['took']} {duration(self.seconds)}"
+        line = f"{Path(self.file).name}: {', '.join(parts)}; {words['took']} {duration(self.seconds, lang)}"
         return f"{line}\n{words['report']} {self.report}" if self.report else line
 
 
@@ -60,30 +60,35 @@ class Flawed:
 class Report:
     """One line a flaw, as CSV or NDJSON by the file's name. The file is made when the first is written."""
 
-    def __init__(self, file: Path) -> None:
+    def __init__(self, file: Path | None) -> None:
         self.file = file
         self._write: Callable[[dict[str, Any]], object] | None = None
         self._opened: TextIO | None = None
 
     def add(self, flawed: Flawed) -> None:
+        if self.file is None:
+            return
         if self._write is None:
-            self._write = self._open()
+            self._write = self._open(self.file)
         self._write({name: getattr(flawed, name) for name in FIELDS})
 
-    def close(self) -> bool:
-        """Was anything reported? The report of an earlier run, which nothing of this one replaced, goes."""
+    def close(self) -> None:
+        """The report of an earlier run goes when this one has nothing to report."""
         if self._opened is not None:
             self._opened.close()
-            return True
-        self.file.unlink(missing_ok=True)
-        return False
+        elif self.file is not None:
+            self.file.unlink(missing_ok=True)
 
-    def _open(self) -> Callable[[dict[str, Any]], object]:
+    @property
+    def written(self) -> str | None:
+        return str(self.file) if self._opened is not None else None
+
+    def _open(self, file: Path) -> Callable[[dict[str, Any]], object]:
         try:
-            opened = self._opened = self.file.open("w", encoding="utf-8", newline="")
+            opened = self._opened = file.open("w", encoding="utf-8", newline="")
         except OSError as error:
-            raise FileError(f"{self.file}: {error.strerror or error}; choose another place with --report") from None
-        if self.file.suffix.lower() == ".csv":
+            raise FileError(f"{file}: {error.strerror or error}; choose another place with --report") from None
+        if file.suffix.lower() == ".csv":
             writer = csv.DictWriter(opened, FIELDS)
             writer.writeheader()
             return writer.writerow
@@ -107,7 +112,7 @@ class Progress:
         self._shown = now
         spent = now - self._began
         words = WORDS[self._lang]
-        left = duration(spent * (self._total - done) / done) if done else "?"
+        left = duration(spent * (self._total - done) / done, self._lang) if done else "?"
         share = done * 100 // max(self._total, 1)
         self._stream.write(
             f"\r\x1b[K{self._name}  {share} %  {number(rows, self._lang)} {words['rows']}  "

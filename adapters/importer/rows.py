@@ -50,29 +50,17 @@ class Rows:
         self.format = layout.format or FORMATS.get(file.suffix.lower(), "")
         if not self.format:
             raise FileError(f'{file}: cannot tell its format; set format under [file] to "csv", "spaces" or "ndjson"')
+        self._undecodable = False
+        self.columns: tuple[str, ...] | None = None
         try:
             self._file = file.open("rb")
-            self.total = file.stat().st_size
-            self.encoding = layout.encoding or _sniffed_encoding(self._file, file)
-            if self.encoding == "utf-8":
-                self.encoding = "utf-8-sig"  # Reads both, with and without a byte order mark.
         except OSError as error:
             raise FileError(f"{file}: {error.strerror or error}") from None
-        self._undecodable = False
-        self._rows: Iterator[tuple[int, Row | Broken]]
-        self.columns: tuple[str, ...] | None = None
-        if self.format == "ndjson":
-            self._rows = self._objects()
-            return
-        self._line, cells = self._cells(layout.delimiter)
         try:
-            first = next(cells) if layout.header else []
-        except (StopIteration, csv.Error):
-            raise FileError(f"{file}: it has no header line; list the columns under [file] if none is meant") from None
-        self.columns = layout.columns or tuple(name.strip() for name in first)
-        if len(set(self.columns)) < len(self.columns) or not self.columns:
-            raise FileError(f"{file}: two columns have one name; list other names as columns under [file]")
-        self._rows = self._lists(cells, len(self.columns))
+            self._rows = self._opened(file, layout)
+        except BaseException:
+            self._file.close()
+            raise
 
     def __iter__(self) -> Iterator[tuple[int, Row | Broken]]:
         return self._rows
@@ -94,6 +82,25 @@ class Rows:
             assert isinstance(row, dict)
             return row
         return dict(zip(self.columns, row, strict=True))
+
+    def _opened(self, file: Path, layout: Layout) -> Iterator[tuple[int, Row | Broken]]:
+        try:
+            self.total = file.stat().st_size
+            encoding = layout.encoding or _sniffed_encoding(self._file, file)
+        except OSError as error:
+            raise FileError(f"{file}: {error.strerror or error}") from None
+        self.encoding = "utf-8-sig" if encoding == "utf-8" else encoding  # Reads both, with a byte order mark or not.
+        if self.format == "ndjson":
+            return self._objects()
+        self._line, cells = self._cells(layout.delimiter)
+        try:
+            first = next(cells) if layout.header else []
+        except (StopIteration, csv.Error):
+            raise FileError(f"{file}: it has no header line; list the columns under [file] if none is meant") from None
+        self.columns = layout.columns or tuple(name.strip() for name in first)
+        if len(set(self.columns)) < len(self.columns) or not self.columns:
+            raise FileError(f"{file}: two columns have one name; list other names as columns under [file]")
+        return self._lists(cells, len(self.columns))
 
     def _objects(self) -> Iterator[tuple[int, Row | Broken]]:
         for number, line in enumerate(self._file, 1):

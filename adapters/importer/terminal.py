@@ -24,6 +24,7 @@ def import_(
 ) -> None:
     """Import a file. A row imported before changes nothing; a row with a flaw stops nothing."""
     lang = language()
+    report = report or file.with_name(f"{file.name}.report.ndjson")
     shown = sys.stderr.isatty() if progress is None else progress
     try:
         with Hub.open() as hub:

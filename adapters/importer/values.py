@@ -49,6 +49,7 @@ class Value(NamedTuple):
     get: Get
     columns: tuple[str, ...]
     constant: Any = None
+    shape: str = "any"  # "text" or "scalar" where it is never anything else, so that nobody need look.
 
 
 class Columns:
@@ -56,9 +57,14 @@ class Columns:
 
     def __init__(self, names: Sequence[str] | None) -> None:
         self._names = names
+        self.shape = "any" if names is None else "text"
 
     def get(self, column: str | list[str]) -> Get:
         """Raises Unusable when the file has no such column."""
+        if not isinstance(column, str) and not (
+            isinstance(column, list) and all(isinstance(each, str) for each in column)
+        ):
+            raise Unusable("write the name of a column in quotes")
         if self._names is None:
             return _path(_segments(column))
         if not isinstance(column, str) or column not in self._names:
@@ -68,8 +74,8 @@ class Columns:
 
 def value_of(spec: Any, columns: Columns, *, lenient: bool = False) -> Value:
     """Compile one field. `lenient` hands over what cannot be converted, for the hub to set aside. Raises Unusable."""
-    if isinstance(spec, str):
-        return Value(columns.get(spec), (spec,))
+    if isinstance(spec, str | list):
+        return Value(columns.get(spec), (_name(spec),), shape=columns.shape)
     if not isinstance(spec, Mapping):
         raise Unusable("write the name of a column in quotes, or { value = … } for a constant")
     form = next((form for form in ("value", "each", "join", "object", "column") if form in spec), None)
@@ -105,6 +111,8 @@ def _each(spec: Mapping[str, Any], columns: Columns, lenient: bool) -> Value:
 
 
 def _join(spec: Mapping[str, Any], columns: Columns) -> Value:
+    if not isinstance(spec["join"], list):
+        raise Unusable("join takes a list of columns")
     parts = [value_of(part, columns) for part in spec["join"]]
     if not all(part.columns for part in parts):
         raise Unusable("join takes columns only")
@@ -135,6 +143,9 @@ def _column(spec: Mapping[str, Any], columns: Columns, lenient: bool) -> Value:
     if meanings is not None and not isinstance(meanings, Mapping):
         raise Unusable('map takes a table: { M = "male", F = "female" }')
 
+    if convert is None and meanings is None and default is None and split is None:
+        return Value(take, (name,), shape=columns.shape)
+
     def one(raw: Any) -> Any:
         if meanings is not None and not isinstance(raw, list | dict):
             raw = meanings.get(str(raw), meanings.get("*", raw))
@@ -157,8 +168,18 @@ def _column(spec: Mapping[str, Any], columns: Columns, lenient: bool) -> Value:
             raw = [text for part in raw.split(split) if (text := part.strip())]
         return [one(each) for each in raw] if isinstance(raw, list) else one(raw)
 
-    plain = convert is None and meanings is None and default is None and split is None
-    return Value(take if plain else get, (name,))
+    def get_converted(row: Row) -> Any:
+        raw = take(row)
+        if raw is None:
+            return None
+        try:
+            return convert(raw)  # type: ignore[misc]  # Only used where there is a conversion.
+        except Unfit as unfit:
+            raise Unconvertible(name, str(unfit)) from None
+
+    if columns.shape == "text" and convert and not (lenient or split or meanings or default is not None):
+        return Value(get_converted, (name,), shape="scalar" if spec["type"] == "number" else "text")
+    return Value(get, (name,))
 
 
 def _convert(spec: Mapping[str, Any]) -> Convert | None:

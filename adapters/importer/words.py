@@ -17,6 +17,7 @@ WORDS = {
         "rate": "rows/s",
         "left": "left",
         "took": "took",
+        "second": "s",
         "interrupted": "Interrupted. Run it again: what was imported is not counted twice.",
     },
     "ru": {
@@ -30,6 +31,7 @@ WORDS = {
         "rate": "строк/с",
         "left": "осталось",
         "took": "заняло",
+        "second": "с",
         "interrupted": "Прервано. Запустите ещё раз: загруженное не учтётся дважды.",
     },
 }
@@ -47,6 +49,8 @@ def number(count: int, lang: str) -> str:
     return f"{count:,}".replace(",", "\u00a0") if lang == "ru" else f"{count:,}"
 
 
-def duration(seconds: float) -> str:
+def duration(seconds: float, lang: str) -> str:
     whole = round(seconds)
-    return f"{whole // 60}:{whole % 60:02}" if whole >= 60 else f"{seconds:.1f} s" if seconds < 10 else f"{whole} s"
+    if whole >= 60:
+        return f"{whole // 60}:{whole % 60:02}"
+    return f"{seconds:.1f} {WORDS[lang]['second']}" if seconds < 10 else f"{whole} {WORDS[lang]['second']}"
