@@ -8,7 +8,8 @@ from typing import Any, ClassVar, Literal
 
 from pydantic import Field
 
-from commands import merge_customers as merging
+from commands.merge_customers import Merging, merged, scopes_of
+from commands.merge_customers import evolve as evolve_merging
 from hub import statements
 from hub.decider import Boundary, Command, Decider, Draft, Known, Outcome
 from hub.events import Link, Party, Recorded, RecordOpened
@@ -40,7 +41,7 @@ class Identified:
     standing: Standing = Standing()
     party: Party | None = None
     same: Subject | None = None
-    merging: merging.Merging | None = None
+    merging: Merging | None = None
 
 
 def boundary(command: IdentifyCustomer, known: Known) -> Boundary[Identified]:
@@ -51,14 +52,14 @@ def boundary(command: IdentifyCustomer, known: Known) -> Boundary[Identified]:
     if command.same_as is None:
         return Identified(subject, key)
     same = yield from by_key(known, command.same_as.source, command.same_as.key, decides_membership=True)
-    yield merging.scopes_of([each for each in (subject, same) if each.is_open])
-    return Identified(subject, key, same=same, merging=merging.Merging((subject, same)))
+    yield scopes_of([each for each in (subject, same) if each.is_open])
+    return Identified(subject, key, same=same, merging=Merging((subject, same)))
 
 
 def evolve(state: Identified, recorded: Recorded) -> Identified:
     if isinstance(recorded.event, RecordOpened) and recorded.event.record == state.subject.record:
         state = replace(state, party=recorded.event.party)
-    joined = merging.evolve(state.merging, recorded) if state.merging else None
+    joined = evolve_merging(state.merging, recorded) if state.merging else None
     return replace(state, standing=statements.evolve(state.standing, recorded), merging=joined)
 
 
@@ -90,7 +91,7 @@ def _merged(state: Identified, same: Subject, known: Known) -> tuple[Draft | Non
             opened[subject.record] = max(opened.values(), default=0) + 1
     merge = known.new_id()
     link = Link(a=state.subject.record, b=same.record, merge=merge)
-    return merging.merged(replace(state.merging, opened=opened), [link], merge, None)
+    return merged(replace(state.merging, opened=opened), [link], merge, None)
 
 
 identify_customer = Decider(IdentifyCustomer, boundary, evolve, decide)

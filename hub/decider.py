@@ -10,23 +10,28 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from types import MappingProxyType
 from typing import Any, ClassVar, Generic, NamedTuple, TypeVar
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict
 
 from hub.clock import fresh_id
-from hub.events.base import Event, EventId, Instant, PrincipalId, Recorded, RecordId, uuid_text
+from hub.events.base import Event, EventId, Instant, PrincipalId, Recorded, RecordId, uuid_bytes, uuid_text
 from hub.log.read import Scope
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Principal:
     """Who acts. A channel is bound to its source."""
 
     id: PrincipalId
     role: str
     source: str | None = None
+
+    @cached_property
+    def raw_id(self) -> bytes:
+        return uuid_bytes(self.id)
 
 
 class Command(BaseModel):
@@ -53,12 +58,13 @@ class Secret(NamedTuple):
     retention: int = 0
 
 
-class Draft(NamedTuple):
-    """An event decided on, with what must be sealed beside it."""
+@dataclass(slots=True)
+class Draft:
+    """An event decided on, with what must be sealed beside it. The desk draws the id where the event does not name itself."""
 
     event: Event
     secrets: tuple[Secret, ...] = ()
-    id: EventId | None = None  # Where the event names itself.
+    id: EventId = ""
 
 
 @dataclass(slots=True)

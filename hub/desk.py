@@ -7,29 +7,27 @@ While a slice is being written the next is decided already, on what the one befo
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Any
 
-import orjson
 from psycopg import Connection
 
-from hub.decider import Boundary, Decider, Draft, Known, Outcome, Principal, Secret
+from hub import receipts
+from hub.decider import Decider, Draft, Known, Outcome, Principal, Secret
 from hub.errors import Busy, Conflict, Erased, HubError, IdReused
 from hub.events import Envelope, Recorded, RecordOpened, SealPointer, encode
 from hub.events.base import uuid_bytes
 from hub.keys import RecordKey, Vault
 from hub.log import wire
-from hub.log.append import AlreadyAnswered, Append, Appended, Receipt, Writer
-from hub.log.read import MAIN, SQL, Reader, Scope, Snapshot
-from hub.names import Name, house_drafts, id_of, named, new_strings
+from hub.log.append import AlreadyAnswered, Append, Receipt, Writer
+from hub.log.read import MAIN, Reader, Scope, Snapshot
+from hub.names import Name, house_drafts, id_of, new_strings
+from hub.receipts import Answer
+from hub.walk import UNPLACED, Ahead, Walk, alone, in_step
 
 ROUNDS = 5
-OF_A_RECORD = ("record", "member", "distinct", "facts", "identifiers")
-UNPLACED = 1 << 60  # Events decided but not yet appended come after all that are.
-
-Answer = dict[str, Any]
 
 
 @dataclass(slots=True)
@@ -44,21 +42,14 @@ class Asked:
     body: bytes  # HMAC of the whole command
     known: Known
     may_be_known: bool = True  # The id came from outside, so a receipt may exist.
+    look_up: bool = True  # Look for the receipt before deciding; else only when the append finds it, or a rule refuses.
     answer: Answer | None = None
     error: Exception | None = None
     rounds: int = 0
 
-
-@dataclass(slots=True)
-class _Walk:
-    """A boundary walked to its end: what was asked of the log, what came, and the state or error it led to."""
-
-    scopes: list[Scope] = field(default_factory=list)
-    read: dict[str, Recorded] = field(default_factory=dict)  # by event id
-    built_on: set[int] = field(default_factory=set)  # Lines of the same slice whose events were read.
-    names: dict[str, Name] = field(default_factory=dict)
-    state: Any = None
-    error: HubError | None = None
+    @property
+    def asked(self) -> tuple[str, bytes]:
+        return self.principal.id, self.request
 
 
 @dataclass(slots=True)
@@ -67,55 +58,19 @@ class _Line:
 
     asked: Asked
     outcome: Outcome
-    walk: _Walk
-    drafts: Sequence[Draft]  # Each with its id.
+    walk: Walk
+    drafts: Sequence[Draft]
+    tagged: Sequence[tuple[tuple[str, ...], list[bytes]]]  # Of each draft the open tags, as text and hashed.
     envelope: Envelope
-    receipt: bytes
+    kept: bytes
     prepared: list[wire.Prepared] = field(default_factory=list)
-
-
-class _Ahead:
-    """Events decided but not readable yet: of this slice, and of the one before it that is still being written."""
-
-    def __init__(self, before: _Ahead | None = None) -> None:
-        self._by_tag: dict[bytes, list[tuple[int, Recorded]]] = {}
-        self._fresh: set[bytes] = set()
-        self.count = before.count if before else 0
-        self.before = before
-
-    def add(self, line: int, event: Recorded, tags: Iterable[bytes]) -> None:
-        self.count += 1
-        entry = (line, event)
-        for tag in tags:
-            self._by_tag.setdefault(tag, []).append(entry)
-
-    def opens(self, record: str) -> None:
-        """Nothing about this record can be in the log yet, so nothing need be read."""
-        self._fresh.update(wire.tag_of(f"{kind}:{record}") for kind in OF_A_RECORD)
-
-    def unread(self, scopes: Iterable[Scope]) -> Iterable[Scope]:
-        before = self.before._fresh if self.before else ()
-        return (scope for scope in scopes if scope.tag not in self._fresh and scope.tag not in before)
-
-    def touches(self, scopes: Iterable[Scope]) -> bool:
-        mine, before = self._by_tag, self.before
-        return any(scope.tag in mine or (before and scope.tag in before._by_tag) for scope in scopes)
-
-    def of(self, scope: Scope) -> Iterator[tuple[int, Recorded]]:
-        """In order: the line (-1: in the slice before) and its event."""
-        if self.before:
-            yield from ((-1, event) for _, event in self.before.of(scope))
-        for line, event in self._by_tag.get(scope.tag, ()):
-            if not scope.types or event.event.stored_name in scope.types:
-                yield line, event
 
 
 @dataclass(slots=True)
 class Slice:
     """Lines on their way: decided and submitted, not yet answered."""
 
-    asked: Sequence[Asked]
-    ahead: _Ahead
+    ahead: Ahead
     head: int = 0
     lines: list[_Line] = field(default_factory=list)
     append: Append | None = None
@@ -140,28 +95,23 @@ class Desk:
         """Decide these commands and submit what they write. `before` is a slice begun earlier and not yet finished."""
         if before is not None and before.append is None:
             before = None
-        slice = Slice(asked, _Ahead(before.ahead if before else None))
+        slice = Slice(Ahead(before.ahead if before else None))
         if before is not None:
             before.ahead.before = None  # What lies further back is in the log by now, or this slice will be redone.
         with self._snapshots() as connection:
             snapshot = self._reader.snapshot(connection)
             slice.head = snapshot.head
-            fresh = self._answer_known(connection, slice)
-            for each, walk in zip(fresh, self._walk_in_step(snapshot, fresh), strict=True):
+            fresh = self._without_twins(slice, asked)
+            fresh = self._without_answered(connection, [each for each in fresh if each.look_up], fresh)
+            walks = in_step(snapshot, [(each.decider, each.command, each.known) for each in fresh])
+            for each, walk in zip(fresh, walks, strict=True):
                 self._decide(slice, each, walk, snapshot)
+            self._without_answered(connection, [each for each in fresh if each.error and not each.look_up], [])
             self._prepare(slice, connection, before)
-        if any(line.asked.error for line in slice.lines):  # Without the erased, since others may have built on them.
+        if any(line.asked.error for line in slice.lines):  # Others may have built on what cannot be sealed any more.
             return self._without_failed(slice, before)
         self._submit(slice, before)
         return slice
-
-    def _without_failed(self, slice: Slice, before: Slice | None) -> Slice:
-        rest = [line.asked for line in slice.lines if line.asked.error is None]
-        for each in rest:
-            each.known.again()
-        again = self.begin(rest, before)
-        again.twins.extend(slice.twins)
-        return again
 
     def finish(self, slice: Slice) -> None:
         """Wait until the slice is durable; decide lines again whose boundary moved. Then every line is answered."""
@@ -171,14 +121,12 @@ class Desk:
             except Conflict as conflict:
                 self._decide_again(slice, conflict)
             except AlreadyAnswered:
-                for line in slice.lines:
-                    line.asked.may_be_known = True
                 self._again([line.asked for line in slice.lines])
             except Exception as error:
                 for line in slice.lines:
                     line.asked.error = error
             else:
-                self._answer(slice, appended)
+                self._answer(slice, appended.first)
         for first, twin in slice.twins:
             if first.answer is None:
                 twin.error = first.error
@@ -187,82 +135,33 @@ class Desk:
             else:
                 twin.answer = first.answer | {"replayed": True}
 
-    def _answer_known(self, connection: Connection[Any], slice: Slice) -> list[Asked]:
+    def _without_twins(self, slice: Slice, asked: Sequence[Asked]) -> list[Asked]:
+        first_of: dict[tuple[str, bytes], Asked] = {}
+        for each in asked:
+            first = first_of.setdefault(each.asked, each)
+            if first is not each:
+                slice.twins.append((first, each))
+        return list(first_of.values())
+
+    def _without_answered(
+        self, connection: Connection[Any], looked_up: Sequence[Asked], asked: list[Asked]
+    ) -> list[Asked]:
         """Answer from receipts what was asked before; the rest is new."""
-        known: dict[tuple[str, bytes], tuple[bytes, int | None, int, bytes]] = {}
-        if to_look_up := [each for each in slice.asked if each.may_be_known]:
-            rows = connection.execute(
-                SQL["receipts"],
-                (
-                    "{" + ",".join([each.principal.id for each in to_look_up]) + "}",
-                    "{" + ",".join([f'"\\\\x{each.request.hex()}"' for each in to_look_up]) + "}",
-                ),
-                binary=True,
-                prepare=True,
-            )
-            known = {(principal, request): rest for principal, request, *rest in rows}  # type: ignore[misc]
-        seen: dict[tuple[str, bytes], Asked] = {}
-        fresh: list[Asked] = []
-        for each in slice.asked:
-            asked = (each.principal.id, each.request)
-            if asked in known:
-                body, first, last, answer = known[asked]
-                if body == each.body:
-                    each.answer = _answer_of(each.id, first, last, answer) | {"replayed": True}
+        given = receipts.find(connection, [each.asked for each in looked_up if each.may_be_known])
+        if not given:
+            return asked
+        for each in looked_up:
+            if (receipt := given.get(each.asked)) is not None:
+                each.error = None
+                if receipt.body == each.body:
+                    each.answer = receipts.replayed(each.id, receipt)
                 else:
                     each.error = IdReused()
-            elif asked in seen:
-                slice.twins.append((seen[asked], each))
-            else:
-                seen[asked] = each
-                fresh.append(each)
-        return fresh
+        return [each for each in asked if each.asked not in given]
 
-    def _walk_in_step(self, snapshot: Snapshot, asked: Sequence[Asked]) -> list[_Walk]:
-        """Walk all boundaries in step, so that each stage of the whole slice is one read."""
-        walks = [_Walk() for _ in asked]
-        going: list[tuple[_Walk, Boundary[Any], tuple[Scope, ...]]] = []
-        for walk, each in zip(walks, asked, strict=True):
-            steps = _boundary(each, walk)
-            if (stage := _step(walk, steps, None)) is not None:
-                going.append((walk, steps, stage))
-        while going:
-            snapshot.read(scope for _, _, stage in going for scope in stage)
-            still: list[tuple[_Walk, Boundary[Any], tuple[Scope, ...]]] = []
-            for walk, steps, stage in going:
-                found = tuple([snapshot.of(scope) for scope in stage])
-                for events in found:
-                    for event in events:
-                        walk.read[event.id] = event
-                if (following := _step(walk, steps, found)) is not None:
-                    still.append((walk, steps, following))
-            going = still
-        return walks
-
-    def _walk_alone(self, snapshot: Snapshot, asked: Asked, ahead: _Ahead) -> _Walk:
-        """Walk one boundary again, over the snapshot and what was decided ahead of this line."""
-        asked.known.again()
-        walk = _Walk()
-        steps = _boundary(asked, walk)
-        stage = _step(walk, steps, None)
-        while stage is not None:
-            snapshot.read(ahead.unread(stage))
-            found = []
-            for scope in stage:
-                events = {event.id: event for event in snapshot.of(scope)}
-                for line, event in ahead.of(scope):
-                    walk.built_on.add(line)
-                    events.setdefault(event.id, event)
-                last = list(events.values())[-1:] if scope.latest else list(events.values())
-                walk.read.update((event.id, event) for event in last)
-                found.append(last)
-            stage = _step(walk, steps, tuple(found))
-        walk.built_on.discard(-1)
-        return walk
-
-    def _decide(self, slice: Slice, asked: Asked, walk: _Walk, snapshot: Snapshot) -> None:
+    def _decide(self, slice: Slice, asked: Asked, walk: Walk, snapshot: Snapshot) -> None:
         if slice.ahead.touches(walk.scopes):
-            walk = self._walk_alone(snapshot, asked, slice.ahead)
+            walk = alone(snapshot, (asked.decider, asked.command, asked.known), slice.ahead)
         if walk.error is not None:
             asked.error = walk.error
             return
@@ -278,26 +177,22 @@ class Desk:
             asked.error = error
             return
         drafts = _with_names(known, outcome, walk.names)
-        drafts = [draft if draft.id else draft._replace(id=known.new_id()) for draft in drafts]
-        number, envelope = len(slice.lines), _envelope(asked, walk.names)
+        number, envelope, tagged = len(slice.lines), _envelope(asked, walk.names), []
         for draft in drafts:
-            assert draft.id is not None
+            if not draft.id:
+                draft.id = known.new_id()
+            tags = tuple(draft.event.tags())
+            hashed = [wire.tag_of(tag) for tag in tags]
+            tagged.append((tags, hashed))
             sealed = [tag for secret in draft.secrets for tag in secret.tags]
-            ahead = Recorded(
-                draft.event,
-                UNPLACED + slice.ahead.count,
-                draft.id,
-                known.now,
-                envelope,
-                (),
-                frozenset(sealed),
-                dict(enumerate(secret.content for secret in draft.secrets)),
-            )
-            slice.ahead.add(number, ahead, [*map(wire.tag_of, draft.event.tags()), *sealed])
+            contents = {n: secret.content for n, secret in enumerate(draft.secrets)}
+            place = UNPLACED + slice.ahead.count
+            ahead = Recorded(draft.event, place, draft.id, known.now, envelope, (), frozenset(sealed), contents)
+            slice.ahead.add(number, ahead, hashed + sealed)
             if isinstance(draft.event, RecordOpened):
                 slice.made[draft.event.record] = self._vault.make(draft.event.record)
                 slice.ahead.opens(draft.event.record)
-        slice.lines.append(_Line(asked, outcome, walk, drafts, envelope, _receipt_answer(outcome, drafts)))
+        slice.lines.append(_Line(asked, outcome, walk, drafts, tagged, envelope, receipts.kept(outcome, drafts)))
 
     def _prepare(self, slice: Slice, connection: Connection[Any], before: Slice | None) -> None:
         """Seal, encode and hash the drafts of every line. A line whose record has no key any more is answered so."""
@@ -306,130 +201,108 @@ class Desk:
         keys |= self._vault.keys_of(connection, wanted)
         for line in slice.lines:
             try:
-                line.prepared = [self._prepared(draft, line.envelope, keys) for draft in line.drafts]
+                line.prepared = [
+                    self._prepared(draft, tags, hashed, line.envelope, keys)
+                    for draft, (tags, hashed) in zip(line.drafts, line.tagged, strict=True)
+                ]
             except KeyError:
                 line.asked.error = Erased()
 
-    def _prepared(self, draft: Draft, envelope: Envelope, keys: dict[str, RecordKey]) -> wire.Prepared:
-        assert draft.id is not None
+    def _prepared(
+        self,
+        draft: Draft,
+        tags: tuple[str, ...],
+        hashed: list[bytes],
+        envelope: Envelope,
+        keys: dict[str, RecordKey],
+    ) -> wire.Prepared:
         id, name = uuid_bytes(draft.id), draft.event.stored_name
         seals, sealed_tags = [], []
         for n, secret in enumerate(draft.secrets):
             seals.append(self._vault.seal(keys[secret.record], secret.record, id, n, secret.content, secret.retention))
-            sealed_tags.extend((tag, n) for tag in secret.tags)
+            sealed_tags.extend([(tag, n) for tag in secret.tags])
         pointers = [SealPointer(n, s.record, s.retention, s.digest.hex()) for n, s in enumerate(seals)]
         data = encode(draft.event, envelope, pointers)
-        return wire.prepare(
-            id, self._reader.types.number(name), name, tuple(draft.event.tags()), data, sealed_tags, seals
-        )
+        return wire.prepare(id, self._reader.types.number(name), name, tags, data, hashed, sealed_tags, seals)
+
+    def _without_failed(self, slice: Slice, before: Slice | None) -> Slice:
+        again = self.begin(self._afresh([line.asked for line in slice.lines if line.asked.error is None]), before)
+        again.twins.extend(slice.twins)
+        return again
 
     def _submit(self, slice: Slice, before: Slice | None) -> None:
         if not slice.lines:
             return
         events: list[wire.Prepared] = []
-        receipts: list[Receipt] = []
+        given: list[Receipt] = []
         needed: dict[Scope, list[int]] = {}
         opened: list[str] = []
         for number, line in enumerate(slice.lines):
-            asked = line.asked
-            receipts.append(
-                Receipt(
-                    uuid_bytes(asked.principal.id),
-                    asked.request,
-                    asked.body,
-                    len(events),
-                    len(line.drafts),
-                    line.receipt,
-                )
-            )
+            asked, count = line.asked, len(line.drafts)
+            given.append(Receipt(asked.principal.raw_id, asked.request, asked.body, len(events), count, line.kept))
             events.extend(line.prepared)
-            opened.extend(each.event.record for each in line.drafts if isinstance(each.event, RecordOpened))
+            opened.extend([each.event.record for each in line.drafts if isinstance(each.event, RecordOpened)])
             for scope in line.walk.scopes:
                 if scope.condition:
                     needed.setdefault(scope, []).append(number)
         slice.items = list(needed.values())
-        keys = [
-            (uuid_bytes(r), 0, key.number, key.epoch, key.wrapped or b"") for r in opened for key in (slice.made[r],)
-        ]
+        made = [(uuid_bytes(record), slice.made[record]) for record in opened]
+        keys = [(record, 0, key.number, key.epoch, key.wrapped or b"") for record, key in made]
         predecessors = () if before is None or before.append is None else (before.append,)
         items = [self._reader.item(scope) for scope in needed]
-        slice.append = Append(MAIN, events, items, slice.head, predecessors, keys, receipts)
+        slice.append = Append(MAIN, events, items, slice.head, predecessors, keys, given)
         self._writer.submit(slice.append)
 
     def _decide_again(self, slice: Slice, conflict: Conflict) -> None:
         """Submit the lines nobody disturbed once more as they are, and decide the others anew."""
         assert slice.append is not None
         disturbed = {line for n in conflict.matched if n < len(slice.items) for line in slice.items[n]}
-        if slice.append.predecessors and any(each.placed is None for each in slice.append.predecessors):
+        predecessors = slice.append.predecessors
+        if not disturbed or any(each.placed is None for each in predecessors):
             disturbed = set(range(len(slice.lines)))
         for number, line in enumerate(slice.lines):
             if line.walk.built_on & disturbed:
                 disturbed.add(number)
-        kept = Slice([], slice.ahead, slice.head, made=slice.made)
-        kept.lines = [line for number, line in enumerate(slice.lines) if number not in disturbed]
-        if kept.lines and len(kept.lines) < len(slice.lines):
-            for line in kept.lines:
-                line.walk.built_on.clear()  # They stand in another slice now, all of what they built on with them.
-                line.asked.rounds += 1
-            kept.append = None
-            before = Slice([], _Ahead())
-            before.append = slice.append.predecessors[0] if slice.append.predecessors else None
-            self._submit(kept, before)
-            self.finish(kept)
-        else:
-            disturbed = set(range(len(slice.lines)))
+        kept = [line for number, line in enumerate(slice.lines) if number not in disturbed]
+        if kept:
+            renumbered = {n: new for new, n in enumerate(n for n in range(len(slice.lines)) if n not in disturbed)}
+            for line in kept:
+                line.walk.built_on = {renumbered[n] for n in line.walk.built_on}
+            undisturbed = Slice(slice.ahead, slice.head, kept, made=slice.made)
+            self._submit(undisturbed, Slice(Ahead(), append=predecessors[0]) if predecessors else None)
+            self.finish(undisturbed)
         self._again([line.asked for number, line in enumerate(slice.lines) if number in disturbed])
 
     def _again(self, asked: Sequence[Asked]) -> None:
         for each in asked:
             each.rounds += 1
-            each.known.again()
             if each.rounds > ROUNDS:
                 each.error = Busy("others keep changing the same customer; ask again")
         if again := [each for each in asked if each.error is None]:
-            self.finish(self.begin(again))
+            self.finish(self.begin(self._afresh(again)))
 
-    def _answer(self, slice: Slice, appended: Appended) -> None:
+    def _afresh(self, asked: Sequence[Asked]) -> Sequence[Asked]:
+        for each in asked:
+            each.known.again()
+            each.look_up = True
+        return asked
+
+    def _answer(self, slice: Slice, first: int) -> None:
         for record, key in slice.made.items():
             self._vault.remember(record, key)
-        first = appended.first
         for line in slice.lines:
-            last = first + len(line.drafts) - 1
-            line.asked.answer = _answer_of(line.asked.id, first if line.drafts else None, last, line.receipt)
-            first = last + 1
-
-
-def _boundary(asked: Asked, walk: _Walk) -> Boundary[Any]:
-    command = asked.command
-    if command.correlation is not None or command.branch is not None:
-        walk.names = yield from named(asked.known, {"correlation": command.correlation, "branch": command.branch})
-    return (yield from asked.decider.boundary(command, asked.known))
-
-
-def _step(walk: _Walk, steps: Boundary[Any], found: tuple[Sequence[Recorded], ...] | None) -> tuple[Scope, ...] | None:
-    """The next stage of a boundary; None at its end, with state or error noted."""
-    try:
-        stage = next(steps) if found is None else steps.send(found)
-    except StopIteration as stop:
-        walk.state = stop.value
-        return None
-    except HubError as error:
-        walk.error = error
-        return None
-    walk.scopes.extend(stage)
-    return stage
+            line.asked.answer = receipts.answered(line.asked.id, first, line.outcome, line.drafts, line.kept)
+            first += len(line.drafts)
 
 
 def _envelope(asked: Asked, names: dict[str, Name]) -> Envelope:
     principal = asked.principal
     source = principal.source or getattr(asked.command, "source", None)
+    if not names:
+        return Envelope(asked.known.occurred_at, principal.id, principal.role, source)
+    branch, correlation = id_of(names, "branch"), id_of(names, "correlation")
     return Envelope(
-        asked.known.occurred_at,
-        principal.id,
-        principal.role,
-        source,
-        branch=id_of(names, "branch"),
-        correlation=id_of(names, "correlation"),
+        asked.known.occurred_at, principal.id, principal.role, source, branch=branch, correlation=correlation
     )
 
 
@@ -437,48 +310,9 @@ def _with_names(known: Known, outcome: Outcome, names: dict[str, Name]) -> Seque
     """The drafts, and what gives the envelope's new strings their ids."""
     if not names or not outcome.drafts:
         return outcome.drafts
-    first, *others = outcome.drafts
+    first = outcome.drafts[0]
     said, tags = new_strings(names)
     if said:
         record = outcome.record or known.house
-        first = first._replace(secrets=(*first.secrets, Secret(record, {"names": said}, tags)))
-    return (*house_drafts(known, names), first, *others)
-
-
-def _receipt_answer(outcome: Outcome, drafts: Sequence[Draft]) -> bytes:
-    """What a receipt keeps of an answer: all but positions, which it has itself."""
-    kept: dict[str, Any] = {"events": [(draft.event.stored_name, draft.id) for draft in drafts]}
-    if outcome.record is not None:
-        kept["record"] = outcome.record
-        if outcome.members != (outcome.record,):
-            kept["members"] = outcome.members
-    quarantined = [
-        {"item": each.item, "event": draft.id, "path": each.path, "reason": each.reason}
-        for draft in drafts
-        for each in draft.event.set_aside()
-    ]
-    if quarantined:
-        kept["quarantined"] = quarantined
-    if outcome.also:
-        kept["also"] = dict(outcome.also)
-    return orjson.dumps(kept)
-
-
-def _answer_of(id: str, first: int | None, last: int, kept: bytes) -> Answer:
-    stored = orjson.loads(kept)
-    record = stored.get("record")
-    members = stored.get("members", [record] if record else [])
-    return {
-        "id": id,
-        "position": last,
-        "record": record,
-        "customer": members[0] if members else None,
-        "members": members,
-        "events": [
-            {"position": (first or 0) + n, "type": type, "event": event}
-            for n, (type, event) in enumerate(stored["events"])
-        ],
-        "quarantined": stored.get("quarantined", []),
-        "replayed": False,
-        **stored.get("also", {}),
-    }
+        first.secrets = (*first.secrets, Secret(record, {"names": said}, tags))
+    return (*house_drafts(known, names), *outcome.drafts)

@@ -14,7 +14,6 @@ from hub.desk import Asked
 from hub.errors import Flaw, Forbidden, Invalid
 from hub.events import Instant, RecordId
 from hub.keys import Fingerprints
-from hub.events.base import uuid_bytes
 
 FUTURE_ALLOWED = 5 * 60 * 1_000_000  # Microseconds; clocks of channels are not ours.
 LONGEST_ID = 200
@@ -79,7 +78,7 @@ class Intake:
         known = Known(now, occurred_at, principal, self._fingerprints.of, self._region, self._house)
         id = command.id or clock.fresh_id().hex()
         receipt = self._fingerprints.receipt
-        request = receipt(uuid_bytes(principal.id) + id.encode())
+        request = receipt(principal.raw_id + id.encode())
         return Asked(principal, decider, command, id, request, receipt(canonical), known, command.id is not None)
 
 

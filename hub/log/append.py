@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from queue import Empty, SimpleQueue
-from threading import Thread
+from threading import Lock, Thread
 from typing import Any
 
 import psycopg
@@ -85,20 +85,24 @@ class Writer:
         self._waiting: deque[Append] = deque()
         self._recent: dict[int, Recent] = {}
         self._seconds_per_event = LOCK_TIME / 1000
+        self._in_doubt = False  # Whether what was sent on a lost connection was committed.
         self._closing = False
+        self._door = Lock()
         self._thread = Thread(target=self._run, name="hub-writer", daemon=True)
         self._thread.start()
 
     def submit(self, append: Append) -> Future[Appended]:
-        if self._closing:
-            raise Busy("the hub is shutting down")
-        self._queue.put(append)
+        with self._door:
+            if self._closing:
+                raise Busy("the hub is shutting down")
+            self._queue.put(append)
         return append.done
 
     def close(self) -> None:
         """Finish what was submitted, then stop."""
-        self._closing = True
-        self._queue.put(None)
+        with self._door:
+            self._closing = True
+            self._queue.put(None)
         self._thread.join()
         if self._connection is not None:
             self._connection.close()
@@ -108,9 +112,23 @@ class Writer:
             try:
                 self._commit(group)
             except BaseException as error:  # The thread must outlive whatever one group did.
+                self._let_go()
                 for append in group:
                     if not append.done.done():
-                        append.done.set_exception(error)
+                        _refuse(append, error)
+
+    def _let_go(self, *, usable: bool = True) -> bool:
+        """End whatever transaction is open, and with it the lock. False when the connection is no longer usable."""
+        if self._connection is None or self._connection.closed:
+            return False
+        if usable:
+            try:
+                self._connection.rollback()
+                return True
+            except psycopg.Error:
+                pass  # Broken, or in the midst of a pipeline that cannot be ended.
+        self._connection.close()
+        return False
 
     def _take(self) -> list[Append] | None:
         """The next appends to one log, up to the lock time allowed."""
@@ -150,32 +168,33 @@ class Writer:
             try:
                 self._attempt(group)
                 return
-            except psycopg.OperationalError as error:
-                if self._connection is not None and not self._connection.closed and not self._connection.broken:
-                    self._connection.rollback()
-                    if not isinstance(error, psycopg.errors.LockNotAvailable):
-                        raise
-                if time.monotonic() > deadline:
-                    raise Busy("the database is away; ask again with the same id") from error
-                time.sleep(0.1)
-            except psycopg.Error as error:
-                assert self._connection is not None
-                self._connection.rollback()
+            except Exception as error:
+                in_order = self._let_go(
+                    usable=not isinstance(error, psycopg.OperationalError) or error.sqlstate is not None
+                )
+                lost = isinstance(error, psycopg.Error) and not in_order
+                if lost or isinstance(error, psycopg.errors.LockNotAvailable | psycopg.errors.DeadlockDetected):
+                    if time.monotonic() > deadline:
+                        raise Busy("the database is away; ask again with the same id") from error
+                    time.sleep(0.1)
+                    continue
                 if len(group) > 1:
                     for append in group:
                         if not append.done.done():
                             self._commit([append])
+                elif group[0].done.done():
+                    pass
                 elif isinstance(error, psycopg.errors.UniqueViolation) and error.diag.table_name == "receipt":
-                    group[0].done.set_exception(AlreadyAnswered())
+                    _refuse(group[0], AlreadyAnswered())
                 else:
-                    group[0].done.set_exception(error)
+                    _refuse(group[0], error)
                 return
 
     def _attempt(self, group: list[Append]) -> None:
-        fresh = self._connection is None or self._connection.closed or self._connection.broken
-        if fresh:
+        if self._connection is None or self._connection.closed or self._connection.broken:
             self._connection = self._connect()
             self._recent.clear()
+            self._in_doubt = True
         connection = self._connection
         assert connection is not None
         log = group[0].log
@@ -183,7 +202,7 @@ class Writer:
         pending = [append for append in group if not append.done.done()]
         for append in pending:
             append.placed = None
-        early = self._probe_early(connection, log, recent, pending)
+        self._probe_early(connection, log, recent, pending)
 
         started = time.monotonic()
         with connection.pipeline():
@@ -191,24 +210,25 @@ class Writer:
             found = connection.execute(SQL["head"], (log,), prepare=True, binary=True)
         head, recorded_at = found.fetchone() or (0, 0)
         self._catch_up(connection, log, recent, head, recorded_at)
-        if fresh:
+        if self._in_doubt:
             self._resolve_committed(connection, pending)
+            self._in_doubt = False
 
         now = max(time.time_ns() // 1000, recent.recorded_at)
-        rows = _Rows(log, now, head, Chunk(head + 1, head))
+        rows = _Rows(log, now, head)
         accepted: list[tuple[Append, Appended]] = []
         for append in pending:
             if append.done.done():
                 continue
-            matched = early.get(id(append)) or self._matched(connection, log, recent, rows.chunk, append)
+            matched = self._matched(connection, log, recent, rows.chunk, append)
             if matched:
-                append.done.set_exception(Conflict(matched))
+                _refuse(append, Conflict(matched))
             elif any(
                 (each.principal, each.request) in rows.chunk.receipts
                 or recent.knows_receipt((each.principal, each.request))
                 for each in append.receipts
             ):
-                append.done.set_exception(AlreadyAnswered())
+                _refuse(append, AlreadyAnswered())
             else:
                 accepted.append((append, rows.add(append)))
         if accepted:
@@ -218,26 +238,28 @@ class Writer:
                 connection.execute("SELECT pg_notify(%s, %s)", (channel(log), str(rows.head)), prepare=True)
             connection.commit()
 
-        recent.add(rows.chunk, now)
+        if accepted:
+            recent.add(rows.chunk, now)
         if rows.head > head:
             spent = (time.monotonic() - started) / (rows.head - head)
             self._seconds_per_event += 0.1 * (min(spent, LOCK_TIME / 200) - self._seconds_per_event)
         for append, appended in accepted:
             append.done.set_result(appended)
 
-    def _probe_early(
-        self, connection: Connection[Any], log: int, recent: Recent, group: list[Append]
-    ) -> dict[int, frozenset[int]]:
+    def _probe_early(self, connection: Connection[Any], log: int, recent: Recent, group: list[Append]) -> None:
         """Match, outside the lock, the conditions that reach back before the window; they then reach back to the head."""
         far = [each for each in group if each.items and (each.after is None or each.after < recent.start)]
         if not far or recent.start < 0:
-            return {}
+            return
         found = connection.execute(SQL["head"], (log,), prepare=True, binary=True).fetchone()
-        refused = {id(append): probe(connection, log, append) for append in far}
+        head = found[0] if found else 0
+        matched = probe(connection, log, far)
         connection.commit()
-        for append in far:
-            append.after = max(append.after or 0, found[0] if found else 0)
-        return refused
+        for append, items in zip(far, matched, strict=True):
+            if items:  # What is in the log stays there, so this is final, however often the group is tried.
+                _refuse(append, Conflict(items))
+            else:
+                append.after = max(append.after or 0, head)
 
     def _matched(
         self, connection: Connection[Any], log: int, recent: Recent, group: Chunk, append: Append
@@ -249,7 +271,7 @@ class Writer:
         after = append.after or 0
         own = [each.placed for each in append.predecessors if each.placed is not None]
         if append.after is None or after < recent.start:
-            matched = probe(connection, log, append)
+            (matched,) = probe(connection, log, [append])
         else:
             matched = recent.matched(append.items, after, own)
         return matched | frozenset(n for n, item in enumerate(append.items) if group.matches(item, after, own))
@@ -264,9 +286,9 @@ class Writer:
         sealed: dict[int, list[bytes]] = {}
         for position, tag in connection.execute(SQL["new_sealed"], (log, recent.head), prepare=True, binary=True):
             sealed.setdefault(position, []).append(tag)
-        chunk = Chunk(recent.head + 1, recent.head)
+        chunk = Chunk(recent.head + 1)
         for position, type, tags in connection.execute(SQL["new_open"], (log, recent.head), prepare=True, binary=True):
-            chunk.add(position, type, (*map(wire.tag_of, tags), *sealed.get(position, ())))
+            chunk.events.append((type, (*map(wire.tag_of, tags), *sealed.get(position, ()))))
         recent.add(chunk, recorded_at)
 
     def _resolve_committed(self, connection: Connection[Any], group: list[Append]) -> None:
@@ -279,7 +301,13 @@ class Writer:
                 "SELECT recorded_at FROM event WHERE log = %s AND position = %s", (append.log, last)
             ).fetchone()
             assert row is not None
+            append.placed = range(position, last + 1)
             append.done.set_result(Appended(position, last, row[0]))
+
+
+def _refuse(append: Append, error: BaseException) -> None:
+    append.placed = None
+    append.done.set_exception(error)
 
 
 def channel(log: int) -> str:
@@ -287,89 +315,124 @@ def channel(log: int) -> str:
     return f"hub_log_{log}"
 
 
-def probe(connection: Connection[Any], log: int, append: Append) -> frozenset[int]:
-    """Which items match an event after `append.after`, asked of the index."""
-    after = append.after or 0
-    tagged = [(n, item) for n, item in enumerate(append.items) if item.tags]
-    matched: set[int] = set()
-    if tagged:
-        rows = connection.execute(
-            SQL["matched"],
-            {
-                "log": log,
-                "n": [n for n, _ in tagged],
-                "tag": [item.tags[0].hex() for _, item in tagged],
-                "others": ["{" + ",".join(tag.hex() for tag in item.tags[1:]) + "}" for _, item in tagged],
-                "types": [_types(item) for _, item in tagged],
-                "after": [after] * len(tagged),
-            },
-        )
-        matched.update(n for (n,) in rows)
-    for n, item in enumerate(append.items):
-        if not item.tags:
-            types = None if item.types is None else sorted(item.types)
-            found = connection.execute(SQL["matched_untagged"], (log, after, types, types)).fetchone()
-            if found and found[0]:
-                matched.add(n)
-    return frozenset(matched)
+def probe(connection: Connection[Any], log: int, appends: Sequence[Append]) -> list[frozenset[int]]:
+    """Of each append the items that match an event after its `after` that no predecessor appended; asked of the index."""
+    matched: list[set[int]] = [set() for _ in appends]
+    together: dict[tuple[range, ...], list[int]] = {}  # All without predecessors are asked at once.
+    for at, append in enumerate(appends):
+        together.setdefault(tuple(each.placed for each in append.predecessors if each.placed), []).append(at)
+    for own, places in together.items():
+        spared = [each.start for each in own], [each.stop for each in own]
+        tagged = [(at, n, item) for at in places for n, item in enumerate(appends[at].items) if item.tags]
+        if tagged:
+            rows = connection.execute(
+                SQL["matched"],
+                {
+                    "log": log,
+                    "tag": _array(item.tags[0].hex() for _, _, item in tagged),
+                    "others": _array(_nested(tag.hex() for tag in item.tags[1:]) for _, _, item in tagged),
+                    "types": _array("NULL" if item.types is None else _nested(item.types) for _, _, item in tagged),
+                    "after": _array(appends[at].after or 0 for at, _, _ in tagged),
+                    "from": spared[0],
+                    "to": spared[1],
+                },
+                prepare=True,
+            )
+            for (i,) in rows:
+                matched[tagged[i - 1][0]].add(tagged[i - 1][1])
+        for at in places:
+            for n, item in enumerate(appends[at].items):
+                if not item.tags:
+                    types = None if item.types is None else sorted(item.types)
+                    asked = (log, appends[at].after or 0, types, types, *spared)
+                    if connection.execute(SQL["matched_untagged"], asked).fetchone() == (True,):
+                        matched[at].add(n)
+    return [frozenset(each) for each in matched]
 
 
-def _types(item: Item) -> str | None:
-    return None if item.types is None else "{" + ",".join(map(str, sorted(item.types))) + "}"
+def _array(elements: Iterable[object]) -> str:
+    """An array as one text parameter, which costs far less to pass than a list."""
+    return "{" + ",".join(map(str, elements)) + "}"
+
+
+def _nested(elements: Iterable[object]) -> str:
+    return f'"{_array(elements)}"'
 
 
 class _Rows:
-    """The rows of one commit, packed for COPY."""
+    """The rows of one commit. Those of a table are packed while the server already takes in the first of them."""
 
-    TABLES = (
-        ("event", "(log, position, id, type, recorded_at, tags, data, leaf)"),
-        ("tag", "(log, tag, position, type, seal)"),
-        ("seal", "(log, position, seal, record, class, key, box)"),
-        ("record_key", "(record, class, key, epoch, wrapped)"),
-        ("receipt", "(principal, request, body, first, last, answer)"),
-    )
+    PIECE = 1 << 16  # Bytes handed over at a time.
 
-    def __init__(self, log: int, now: int, head: int, chunk: Chunk) -> None:
-        self.log, self.now, self.head, self.chunk = log, now, head, chunk
-        self._rows: dict[str, list[bytes]] = {name: [] for name, _ in self.TABLES}
+    def __init__(self, log: int, now: int, head: int) -> None:
+        self._log, self._now, self.head = log, now, head
+        self.chunk = Chunk(head + 1)
+        self._placed: list[tuple[int, Append]] = []
 
     def add(self, append: Append) -> Appended:
-        """Number the append's events and pack their rows."""
-        log, now, first = self.log, self.now, self.head + 1
-        events, tags, seals = self._rows["event"], self._rows["tag"], self._rows["seal"]
-        position = self.head
-        for event in append.events:
-            position += 1
-            type = event.type
-            events.append(wire.event_row(log, position, now, event))
-            for tag in event.tags:
-                tags.append(wire.open_tag_row(log, tag, position, type))
-            for tag, n in event.sealed_tags:
-                tags.append(wire.sealed_tag_row(log, tag, position, type, n))
-            for n, seal in enumerate(event.seals):
-                seals.append(wire.seal_row(log, position, n, seal))
-            self.chunk.add(position, type, (*event.tags, *(tag for tag, _ in event.sealed_tags)))
-        self._rows["record_key"].extend(wire.key_row(*key) for key in append.keys)
-        for receipt in append.receipts:
-            start = first + receipt.first
-            self._rows["receipt"].append(
-                wire.receipt_row(
-                    receipt.principal,
-                    receipt.request,
-                    receipt.body,
-                    start if receipt.count else None,
-                    start + receipt.count - 1,
-                    receipt.answer,
-                )
-            )
-            self.chunk.receipts.add((receipt.principal, receipt.request))
-        self.head = position
-        append.placed = range(first, position + 1)
-        return Appended(first, position, now)
+        """Number the append's events."""
+        first = self.head + 1
+        self.head += len(append.events)
+        self.chunk.events.extend(
+            [
+                (each.type, each.tags + [tag for tag, _ in each.sealed_tags] if each.sealed_tags else each.tags)
+                for each in append.events
+            ]
+        )
+        self.chunk.receipts.update([(receipt.principal, receipt.request) for receipt in append.receipts])
+        self._placed.append((first, append))
+        append.placed = range(first, self.head + 1)
+        return Appended(first, self.head, self._now)
 
     def copy(self, connection: Connection[Any]) -> None:
-        for name, columns in self.TABLES:
-            rows = self._rows[name]
-            if rows:
-                with connection.cursor().copy(f"COPY {name} {columns} FROM STDIN (FORMAT binary)".encode()) as copy:
-                    copy.write(b"".join((wire.COPY_HEADER, *rows, wire.COPY_TRAILER)))
+        for table, rows in (
+            ("event (log, position, id, type, recorded_at, tags, data, leaf)", self._events()),
+            ("tag (log, tag, position, type, seal)", self._tags()),
+            ("seal (log, position, seal, record, class, key, box)", self._seals()),
+            ("record_key (record, class, key, epoch, wrapped)", self._keys()),
+            ("receipt (principal, request, body, first, last, answer)", self._receipts()),
+        ):
+            first = next(rows, None)
+            if first is not None:
+                with connection.cursor().copy(f"COPY {table} FROM STDIN (FORMAT binary)".encode()) as copy:
+                    piece, size = [wire.COPY_HEADER, first], 0
+                    for row in rows:
+                        piece.append(row)
+                        size += len(row)
+                        if size > self.PIECE:
+                            copy.write(b"".join(piece))
+                            piece, size = [], 0
+                    copy.write(b"".join((*piece, wire.COPY_TRAILER)))
+
+    def _numbered(self) -> Iterator[tuple[int, wire.Prepared]]:
+        for first, append in self._placed:
+            yield from enumerate(append.events, first)
+
+    def _events(self) -> Iterator[bytes]:
+        log, now = self._log, self._now
+        return (wire.event_row(log, position, now, event) for position, event in self._numbered())
+
+    def _tags(self) -> Iterator[bytes]:
+        log = self._log
+        for position, event in self._numbered():
+            for tag in event.tags:
+                yield wire.open_tag_row(log, tag, position, event.type)
+            for tag, n in event.sealed_tags:
+                yield wire.sealed_tag_row(log, tag, position, event.type, n)
+
+    def _seals(self) -> Iterator[bytes]:
+        log = self._log
+        for position, event in self._numbered():
+            for n, seal in enumerate(event.seals):
+                yield wire.seal_row(log, position, n, seal)
+
+    def _keys(self) -> Iterator[bytes]:
+        return (wire.key_row(*key) for _, append in self._placed for key in append.keys)
+
+    def _receipts(self) -> Iterator[bytes]:
+        for first, append in self._placed:
+            for each in append.receipts:
+                start = first + each.first
+                last = start + each.count - 1
+                place = start if each.count else None
+                yield wire.receipt_row(each.principal, each.request, each.body, place, last, each.answer)

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from functools import lru_cache
 from threading import Lock
-from typing import Any
+from typing import Any, NamedTuple
 
 from psycopg import Connection
 
@@ -20,8 +20,12 @@ SQL = load_queries(__file__)
 MAIN = 1  # The log of what happens to customers.
 
 
-@dataclass(frozen=True, slots=True)
-class Scope:
+@lru_cache(maxsize=None)
+def _names(types: tuple[type[Event], ...]) -> frozenset[str]:
+    return frozenset(each.stored_name for each in types)
+
+
+class Scope(NamedTuple):
     """Events of these types (of any, where none is named) with this tag; part of the append's condition unless only read.
 
     `opened` asks for the seals' content and sealed tags as well; `latest` for the last such event only.
@@ -40,7 +44,7 @@ class Scope:
     ) -> Scope:
         """An open tag is given as text, a sealed one as its fingerprint."""
         found = tag_of(tag) if isinstance(tag, str) else tag
-        return cls(frozenset(each.stored_name for each in types), found, not only_read, latest, opened)
+        return cls(_names(types), found, not only_read, latest, opened)
 
     @classmethod
     def event(cls, id: str) -> Scope:

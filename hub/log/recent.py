@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from itertools import takewhile
 
 EVENTS_KEPT = 50_000
 
@@ -23,40 +24,45 @@ class Item:
 
 @dataclass(slots=True)
 class Chunk:
-    """The events of one commit: position and type by tag, and in a row."""
+    """The events of one commit in a row. Their tags are indexed when a condition first asks."""
 
     first: int
-    last: int
-    by_tag: dict[bytes, list[tuple[int, int]]] = field(default_factory=dict)
-    types: list[int] = field(default_factory=list)  # types[0] is that of `first`
+    events: list[tuple[int, Sequence[bytes]]] = field(default_factory=list)  # type, tags
     receipts: set[tuple[bytes, bytes]] = field(default_factory=set)
+    _by_tag: dict[bytes, list[tuple[int, int]]] = field(default_factory=dict)  # tag -> position, type
+    _indexed: int = 0
 
-    def add(self, position: int, type: int, tags: Iterable[bytes]) -> None:
-        self.types.append(type)
-        self.last = position
-        for tag in tags:
-            if tag in self.by_tag:
-                self.by_tag[tag].append((position, type))
-            else:
-                self.by_tag[tag] = [(position, type)]
+    @property
+    def last(self) -> int:
+        return self.first + len(self.events) - 1
 
     def matches(self, item: Item, after: int, own: Sequence[range]) -> bool:
         """Is there an event after `after`, outside `own`, that the item matches?"""
-        if not item.tags:
-            candidates: Iterable[tuple[int, int]] = enumerate(self.types, self.first)
-        elif (found := self.by_tag.get(item.tags[0])) is None:
-            return False
+        if self._indexed < len(self.events):
+            self._index()
+        if item.tags:
+            candidates: Iterable[tuple[int, int]] = self._by_tag.get(item.tags[0], ())
         else:
-            candidates = found
+            candidates = ((position, type) for position, (type, _) in enumerate(self.events, self.first))
         for position, type in candidates:
             if (
                 position > after
                 and (item.types is None or type in item.types)
                 and not any(position in each for each in own)
-                and all((position, type) in self.by_tag.get(tag, ()) for tag in item.tags[1:])
+                and all((position, type) in self._by_tag.get(tag, ()) for tag in item.tags[1:])
             ):
                 return True
         return False
+
+    def _index(self) -> None:
+        by_tag = self._by_tag
+        for position, (type, tags) in enumerate(self.events[self._indexed :], self.first + self._indexed):
+            for tag in tags:
+                if tag in by_tag:
+                    by_tag[tag].append((position, type))
+                else:
+                    by_tag[tag] = [(position, type)]
+        self._indexed = len(self.events)
 
 
 class Recent:
@@ -66,22 +72,31 @@ class Recent:
         self.start = self.head = -1  # Nothing known yet.
         self.recorded_at = 0  # Of the event at head.
         self._chunks: deque[Chunk] = deque()
+        self._receipts: set[tuple[bytes, bytes]] = set()
 
     def restart(self, head: int, recorded_at: int) -> None:
         self.start = self.head = head
         self.recorded_at = recorded_at
         self._chunks.clear()
+        self._receipts.clear()
 
     def add(self, chunk: Chunk, recorded_at: int) -> None:
         self._chunks.append(chunk)
+        self._receipts |= chunk.receipts
         self.head, self.recorded_at = max(self.head, chunk.last), recorded_at
-        while self.head - self.start > EVENTS_KEPT and len(self._chunks) > 1:
-            self.start = max(self.start, self._chunks.popleft().last)
+        while len(self._chunks) > 1 and (
+            self.head - self.start > EVENTS_KEPT or len(self._receipts) > max(EVENTS_KEPT, len(chunk.receipts))
+        ):
+            oldest = self._chunks.popleft()
+            self.start = max(self.start, oldest.last)
+            self._receipts -= oldest.receipts
 
     def matched(self, items: Sequence[Item], after: int, own: Sequence[range] = ()) -> frozenset[int]:
         """Indexes of the items that match something in (after, head]. `after` must not lie before start."""
-        later = [chunk for chunk in self._chunks if chunk.last > after and chunk.types]
-        return frozenset(n for chunk in later for n, item in enumerate(items) if chunk.matches(item, after, own))
+        found: set[int] = set()
+        for chunk in takewhile(lambda chunk: chunk.last > after, reversed(self._chunks)):
+            found.update(n for n, item in enumerate(items) if chunk.matches(item, after, own))
+        return frozenset(found)
 
     def knows_receipt(self, receipt: tuple[bytes, bytes]) -> bool:
-        return any(receipt in chunk.receipts for chunk in self._chunks)
+        return receipt in self._receipts

@@ -231,7 +231,7 @@ class Subscription(DCBSubscription[LogRecorder]):
 
     def _wait(self, connection: Connection[Any]) -> None:
         """Until the log grew, the reader was stopped, or it is time to look."""
-        select([connection, self._woken], [], [], POLL)
+        select([connection.fileno(), self._woken.fileno()], [], [], POLL)
         for _ in connection.notifies(timeout=0):
             pass
 

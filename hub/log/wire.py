@@ -72,9 +72,11 @@ def prepare(
     name: str,
     tags: Sequence[str],
     data: bytes,
+    hashed: list[bytes] | None = None,
     sealed_tags: Iterable[tuple[bytes, int]] = (),
     seals: Iterable[Sealed] = (),
 ) -> Prepared:
+    """`hashed` are the tags as `tag_of` makes them, where the caller has them already."""
     encoded = [tag.encode() for tag in tags]
     elements = b"".join([_U32(len(tag)) + tag for tag in encoded])
     body = _U32(len(data)) + data
@@ -86,7 +88,7 @@ def prepare(
         type,
         inner,
         _U32(len(array)) + array + body,
-        [sha256(tag).digest()[:16] for tag in encoded],
+        [sha256(tag).digest()[:16] for tag in encoded] if hashed is None else hashed,
         list(sealed_tags),
         list(seals),
     )
