@@ -12,6 +12,7 @@ import typer
 
 from adapters.api.problems import problem
 from adapters.api.routes import status_of
+from adapters.demo.terminal import demo
 from adapters.importer.terminal import import_
 from adapters.importer.words import language
 from adapters.serve import serve
@@ -38,6 +39,7 @@ app = typer.Typer(
 key = typer.Typer(no_args_is_help=True, help=say("API keys.", "Ключи API."))
 app.add_typer(key, name="key")
 app.command("import")(import_)
+app.command("demo")(demo)
 
 
 @app.command(

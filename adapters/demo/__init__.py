@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+import orjson
 import typer
 
-from adapters.demo.story import story
+from adapters.demo.story import look, tell
 from adapters.demo.words import WORDS
-from adapters.importer import import_file
+from adapters.importer import Summary, import_file
 from adapters.importer.words import language, number
 from hub.errors import Behind
 from projections.identifiers import find
@@ -47,23 +48,29 @@ MERGES = (
 )
 
 
-def run(hub: Hub, serve: bool = False, lang: str | None = None) -> None:
+def run(hub: Hub, serve: bool = False, *, json: bool = False, lang: str | None = None) -> None:
     """Import, merge, tell. A second run changes nothing; raises what importing raises."""
     lang = lang or language()
-    typer.echo(WORDS[lang]["importing"])
-    position = load(hub, lang)
-    records = merge(hub, position, lang)
-    typer.echo(story(hub, lang, records, MERGES, serve))
+    if not json:
+        typer.echo(WORDS[lang]["importing"])
+    imports = []
+    for summary in load(hub, lang):
+        imports.append(summary)
+        if not json:
+            typer.echo(summary.text(lang))
+    records = merge(hub, max(summary.position for summary in imports), lang)
+    found = look(hub, records, MERGES)
+    if json:
+        document = {"imports": [summary.as_json() for summary in imports], **found}
+        typer.echo(orjson.dumps(document, option=orjson.OPT_UTC_Z).decode())
+    else:
+        typer.echo(tell(found, lang, serve))
 
 
-def load(hub: Hub, lang: str) -> int:
-    """Import every file of the demo; gives the last position written."""
-    position = 0
+def load(hub: Hub, lang: str) -> Iterator[Summary]:
+    """Import every file of the demo."""
     for file, mapping in FILES.items():
-        summary = import_file(hub, HERE / file, HERE / mapping, progress=sys.stderr.isatty(), lang=lang)
-        typer.echo(summary.text(lang))
-        position = max(position, summary.position)
-    return position
+        yield import_file(hub, HERE / file, HERE / mapping, progress=sys.stderr.isatty(), lang=lang)
 
 
 def merge(hub: Hub, position: int, lang: str) -> Mapping[tuple[str, str], str]:

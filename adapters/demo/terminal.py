@@ -7,17 +7,27 @@ from typing import Annotated
 import typer
 
 from adapters.demo import run
+from adapters.demo.words import WORDS
+from adapters.importer.words import language
+from adapters.serve import serve
 from hub import Hub
 from hub.errors import HubError
 
+HELP = WORDS[language()]
+
 
 def demo(
-    serve: Annotated[bool, typer.Option("--serve", help="Go on with `hub serve` afterwards.")] = False,
+    serve_: Annotated[bool, typer.Option("--serve", help=HELP["help_serve"])] = False,
+    json: Annotated[bool, typer.Option("--json", help=HELP["help_json"])] = False,
 ) -> None:
-    """Fill the hub with sample data and tell what it holds. Doing it again changes nothing."""
     try:
         with Hub.open() as hub:
-            run(hub, serve)
+            run(hub, serve_, json=json)
+        if serve_:
+            serve(lambda line, _: typer.echo(line))
     except HubError as error:
         typer.echo(str(error), err=True)
         raise typer.Exit(1) from None
+
+
+demo.__doc__ = HELP["help"]

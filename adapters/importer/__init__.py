@@ -14,6 +14,7 @@ from adapters.importer.report import Flawed, Progress, Report, Summary
 from adapters.importer.rows import Broken, FileError, Rows
 from adapters.importer.values import Unconvertible
 from adapters.importer.words import language
+from hub.counter import Failed
 from hub.decider import Principal
 from hub.errors import Flaw, HubError, Invalid
 
@@ -68,6 +69,8 @@ class _Import:
             for answer in hub.do_many(self._commands(), principal_for(hub, self._mapped.source)):
                 self._tell_flaws()
                 line, template = self._waiting.popleft()  # type: ignore[misc]  # Flaws were just told.
+                if isinstance(answer, Failed):
+                    raise answer  # Not the row's fault, and the next would fare no better.
                 if isinstance(answer, HubError):
                     self._refused(line, template, answer)
                 else:

@@ -4,36 +4,48 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, NoReturn
 
 import orjson
 import typer
 
-from adapters.importer import import_file
+from adapters.importer import FileError, MappingError, import_file
 from adapters.importer.words import WORDS, language
 from hub import Hub
 from hub.errors import HubError
 
+LANGUAGE = language()
+HELP = WORDS[LANGUAGE]
+
 
 def import_(
-    file: Annotated[Path, typer.Argument(help="CSV, columns separated by spaces, or NDJSON.")],
-    map: Annotated[Path, typer.Option("--map", help="How a row becomes commands: a TOML file.")],
-    report: Annotated[Path | None, typer.Option(help="Where rows with a flaw are listed; .csv or .ndjson.")] = None,
-    progress: Annotated[bool | None, typer.Option(help="Show progress though stderr is no terminal.")] = None,
-    json: Annotated[bool, typer.Option("--json", help="Print the summary as JSON.")] = False,
+    file: Annotated[Path, typer.Argument(help=HELP["help_file"])],
+    mapping: Annotated[Path, typer.Option("--map", help=HELP["help_map"])],
+    report: Annotated[Path | None, typer.Option(help=HELP["help_report"])] = None,
+    progress: Annotated[bool | None, typer.Option(help=HELP["help_progress"])] = None,
+    json: Annotated[bool, typer.Option("--json", help=HELP["help_json"])] = False,
 ) -> None:
-    """Import a file. A row imported before changes nothing; a row with a flaw stops nothing."""
-    lang = language()
     report = report or file.with_name(f"{file.name}.report.ndjson")
     shown = sys.stderr.isatty() if progress is None else progress
     try:
         with Hub.open() as hub:
-            summary = import_file(hub, file, map, report=report, progress=shown, lang=lang)
+            summary = import_file(hub, file, mapping, report=report, progress=shown, lang=LANGUAGE)
+    except (MappingError, FileError) as error:
+        _fail(str(error), json, 2)
     except HubError as error:
-        typer.echo(str(error), err=True)
-        raise typer.Exit(1) from None
+        _fail(str(error), json, 1)
     except KeyboardInterrupt:
-        typer.echo(WORDS[lang]["interrupted"], err=True)
-        raise typer.Exit(1) from None
-    typer.echo(orjson.dumps(summary.as_json()).decode() if json else summary.text(lang))
+        _fail(HELP["interrupted"], json, 1)
+    typer.echo(orjson.dumps(summary.as_json()).decode() if json else summary.text(LANGUAGE))
     raise typer.Exit(1 if summary.refused else 0)
+
+
+def _fail(detail: str, json: bool, code: int) -> NoReturn:
+    if json:
+        typer.echo(orjson.dumps({"detail": detail}).decode())
+    else:
+        typer.echo(detail, err=True)
+    raise typer.Exit(code) from None
+
+
+import_.__doc__ = HELP["help"]

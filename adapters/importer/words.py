@@ -19,6 +19,12 @@ WORDS = {
         "took": "took",
         "second": "s",
         "interrupted": "Interrupted. Run it again: what was imported is not counted twice.",
+        "help": "Import a file. A row imported before changes nothing; a row with a flaw stops nothing.",
+        "help_file": "CSV, columns separated by spaces, or NDJSON.",
+        "help_map": "How a row becomes commands: a TOML file.",
+        "help_report": "Where rows with a flaw are listed, as .ndjson or .csv; beside the file by default.",
+        "help_progress": "Show progress; on a terminal by default.",
+        "help_json": "Machine-readable output.",
     },
     "ru": {
         "rows": "строк",
@@ -33,6 +39,12 @@ WORDS = {
         "took": "заняло",
         "second": "с",
         "interrupted": "Прервано. Запустите ещё раз: загруженное не учтётся дважды.",
+        "help": "Загрузить файл. Загруженная раньше строка ничего не изменит; строка с ошибкой ничего не остановит.",
+        "help_file": "CSV, столбцы через пробелы или NDJSON.",
+        "help_map": "Как строка становится командами: файл TOML.",
+        "help_report": "Куда записать строки с ошибками, .ndjson или .csv; по умолчанию рядом с файлом.",
+        "help_progress": "Показывать ход; по умолчанию на терминале.",
+        "help_json": "Машиночитаемый вывод.",
     },
 }
 

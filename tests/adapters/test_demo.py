@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -62,7 +63,7 @@ def test_the_story_is_what_the_hub_holds(hub: Hub, capsys: pytest.CaptureFixture
 
 def test_every_reason_for_a_merge_is_true(hub: Hub) -> None:
     """Evidence that is named can be looked up on the card, and the merge taken back has none."""
-    position = demo.load(hub, "en")
+    position = max(summary.position for summary in demo.load(hub, "en"))
     records = demo.merge(hub, position, "en")
     with hub.view() as view:
         robert, knight = (card_of(view, records[end]) for end in (("customers", "1001"), ("customers", "1009")))
@@ -79,6 +80,14 @@ def test_the_demo_speaks_russian(hub: Hub, capsys: pytest.CaptureFixture[str]) -
     assert WORDS["en"].keys() == WORDS["ru"].keys()
     assert WORDS["ru"]["holds"] in told
     assert WORDS["en"]["holds"] not in told
+
+
+def test_the_demo_tells_a_program_too(hub: Hub, capsys: pytest.CaptureFixture[str]) -> None:
+    demo.run(hub, json=True)
+    told = json.loads(capsys.readouterr().out)
+    assert told["holds"]["touches"] == 307
+    assert [each["together"] for each in told["merges"]] == [True, True, True, False]
+    assert told["imports"][0]["rows"] == 120
 
 
 @pytest.mark.parametrize(("file", "mapping"), [*SMALL.items(), ("cdnow/CDNOW_master.txt", "cdnow/purchases.toml")])
