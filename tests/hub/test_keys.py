@@ -1,0 +1,133 @@
+"""Keys: made once, kept by nobody else, and never again after their destruction."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+from psycopg import Connection
+
+from hub.errors import Erased, Misconfigured, WrongKeys
+from hub.installation import KEY_FILE, installation
+from hub.keys import Fingerprints, KeyFile, Vault
+from hub.wiring import Hub
+
+RECORD = "00000000-0000-0000-0000-000000000001"
+
+
+def test_the_key_file_is_for_the_owner_alone(tmp_path: Path) -> None:
+    before = os.umask(0)
+    try:
+        made = KeyFile.load_or_make(tmp_path / "deep" / KEY_FILE, may_make=True)
+    finally:
+        os.umask(before)
+    assert (tmp_path / "deep" / KEY_FILE).stat().st_mode & 0o777 == 0o600
+    assert list((tmp_path / "deep").iterdir()) == [tmp_path / "deep" / KEY_FILE]
+    assert KeyFile.load_or_make(tmp_path / "deep" / KEY_FILE, may_make=False) == made
+
+
+@pytest.mark.parametrize("text", ["", "{}", "[]", '{"key_encryption": {}, "fingerprint": "", "receipt": ""}'])
+def test_a_damaged_key_file_is_no_key_file(tmp_path: Path, text: str) -> None:
+    (tmp_path / KEY_FILE).write_text(text)
+    with pytest.raises(Misconfigured):
+        KeyFile.load_or_make(tmp_path / KEY_FILE, may_make=True)
+    assert (tmp_path / KEY_FILE).read_text() == text
+
+
+def test_keys_may_come_from_the_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    keys = KeyFile.fresh()
+    monkeypatch.setenv("HUB_KEYS", keys.text())
+    assert KeyFile.load_or_make(tmp_path / KEY_FILE, may_make=False) == keys
+    assert not (tmp_path / KEY_FILE).exists()
+
+
+def test_starting_again_finds_the_same_installation(database_url: str, tmp_path: Path) -> None:
+    assert installation(database_url, tmp_path) == installation(database_url, tmp_path)
+
+
+def test_the_database_refuses_keys_that_are_not_its_own(database_url: str, tmp_path: Path) -> None:
+    right = installation(database_url, tmp_path).keys
+    strange = KeyFile.fresh()
+    for wrong in (
+        strange,
+        KeyFile(strange.key_encryption, right.fingerprint, right.receipt),
+        KeyFile(right.key_encryption, strange.fingerprint, right.receipt),
+        KeyFile(right.key_encryption, right.fingerprint, strange.receipt),
+        KeyFile({2: right.key_encryption[1]}, right.fingerprint, right.receipt),
+    ):
+        (tmp_path / KEY_FILE).write_text(wrong.text())
+        with pytest.raises(WrongKeys):
+            installation(database_url, tmp_path)
+
+
+def test_a_lost_key_file_is_not_replaced_by_a_fresh_one(database_url: str, tmp_path: Path) -> None:
+    installation(database_url, tmp_path)
+    (tmp_path / KEY_FILE).unlink()
+    with pytest.raises(WrongKeys):
+        installation(database_url, tmp_path)
+    assert not (tmp_path / KEY_FILE).exists()
+
+
+def test_fingerprints_differ_by_kind_and_by_where_one_value_ends() -> None:
+    of = Fingerprints(KeyFile.fresh()).of
+    assert of("phone", "1", "2") == of("phone", "1", "2")
+    assert len({of("phone", "1", "2"), of("phone", "12"), of("email", "1", "2"), of("phone", "", "12")}) == 4
+
+
+def test_two_databases_share_no_fingerprint() -> None:
+    assert Fingerprints(KeyFile.fresh()).of("phone", "1") != Fingerprints(KeyFile.fresh()).of("phone", "1")
+
+
+def store(connection: Connection[Any], vault: Vault) -> None:
+    key = vault.make(RECORD)
+    connection.execute(
+        "INSERT INTO record_key (record, class, key, epoch, wrapped) VALUES (%s, 0, %s, %s, %s)",
+        (RECORD, key.number, key.epoch, key.wrapped),
+    )
+
+
+def test_a_destroyed_key_is_gone_for_good(connection: Connection[Any]) -> None:
+    keys = KeyFile.fresh()
+    store(connection, Vault(keys, RECORD))
+    assert Vault(keys, RECORD).keys_of(connection, [RECORD]).keys() == {RECORD}
+    connection.execute("UPDATE record_key SET wrapped = NULL, destroyed_at = 1")
+    assert Vault(keys, RECORD).keys_of(connection, [RECORD]) == {}
+    with pytest.raises(Exception, match="record_key_pkey"):
+        store(connection, Vault(keys, RECORD))
+
+
+def test_a_forgotten_key_is_read_again(connection: Connection[Any]) -> None:
+    vault = Vault(KeyFile.fresh(), RECORD)
+    store(connection, vault)
+    assert vault.keys_of(connection, [RECORD])
+    connection.execute("UPDATE record_key SET wrapped = NULL, destroyed_at = 1")
+    assert vault.keys_of(connection, [RECORD]), "known until forgotten"
+    vault.forget(RECORD)
+    assert vault.keys_of(connection, [RECORD]) == {}
+
+
+def test_nothing_is_sealed_for_the_erased_and_the_others_are_answered(
+    database_url: str, tmp_path: Path, connection: Connection[Any]
+) -> None:
+    with Hub.open(database_url, tmp_path) as hub:
+        hub.do({"command": "register_source", "name": "shop"})
+        told = [identify(hub, key, first_name="Анна") for key in ("a", "b")]
+        erased = told[0]["record"]
+        connection.execute("UPDATE record_key SET wrapped = NULL, destroyed_at = 1 WHERE record = %s", (erased,))
+        hub.vault.forget(erased)
+        answers = list(
+            hub.do_many(
+                {"command": "identify_customer", "source": "shop", "key": key, "facts": {"first_name": "Ольга"}}
+                for key in ("a", "b", "c")
+            )
+        )
+        assert isinstance(answers[0], Erased)
+        assert [isinstance(each, dict) and each["events"][-1]["type"] for each in answers[1:]] == ["facts_stated"] * 2
+        row = connection.execute("SELECT wrapped, destroyed_at FROM record_key WHERE record = %s", (erased,)).fetchall()
+        assert row == [(None, 1)]
+
+
+def identify(hub: Hub, key: str, **facts: str) -> dict[str, Any]:
+    return hub.do({"command": "identify_customer", "source": "shop", "key": key, "facts": facts})
