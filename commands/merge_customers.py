@@ -62,7 +62,7 @@ def scopes_of(subjects: Iterable[Subject]) -> tuple[Scope, ...]:
     """What joining these customers depends on besides their membership."""
     members = tuple(dict.fromkeys(member for subject in subjects for member in subject.members))
     return (
-        *(Scope.of(RecordOpened, tag=f"record:{member}", only_read=True, latest=True) for member in members),
+        *(Scope.opening(member) for member in members),
         *(Scope.of(CustomersUnmerged, DistinctLifted, tag=f"distinct:{member}") for member in members),
     )
 

@@ -16,7 +16,15 @@ _SESSION = {
     "TimeZone": "UTC",
     "search_path": "hub",
 }
-WRITER = {"role": "hub_writer"}  # What the running hub is; migrations connect without it.
+WRITER = {
+    "role": "hub_writer",  # What the running hub is; migrations connect without it.
+    # It looks rows up by key and reads them in order. A fresh database has no statistics that would tell the planner.
+    "enable_bitmapscan": "off",
+    "enable_hashjoin": "off",
+    "enable_mergejoin": "off",
+    "enable_seqscan": "off",
+    "jit": "off",
+}
 _MANNERS: dict[str, Any] = {
     "application_name": "hub",
     "connect_timeout": 5,

@@ -76,7 +76,7 @@ def by_id(id: str, *, only_read: bool = False, seen: int | None = None) -> Reads
     Raises Unknown, or MembershipChanged when the customer changed after the position the caller had seen.
     """
     opened, membership = yield (
-        Scope.of(RecordOpened, tag=f"record:{id}", only_read=True, latest=True),
+        Scope.opening(id),
         membership_of(id, only_read=only_read),
     )
     if not opened:

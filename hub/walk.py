@@ -133,8 +133,8 @@ def alone(snapshot: Snapshot, question: Question, ahead: Ahead) -> Walk:
                 walk.built_on.add(line)
                 events.setdefault(event.id, event)
             seen = list(events.values())
-            if scope.latest:
-                seen = seen[-1:]
+            if scope.latest or scope.earliest:
+                seen = seen[-1:] if scope.latest else seen[:1]
             walk.read.update((event.id, event) for event in seen)
             found.append(seen)
         stage = walk.step(steps, tuple(found))

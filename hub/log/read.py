@@ -28,7 +28,8 @@ def _names(types: tuple[type[Event], ...]) -> frozenset[str]:
 class Scope(NamedTuple):
     """Events of these types (of any, where none is named) with this tag; part of the append's condition unless only read.
 
-    `opened` asks for the seals' content and sealed tags as well; `latest` for the last such event only.
+    `opened` asks for the seals' content and sealed tags as well; `latest` for the last such event only, `earliest`
+    for the first, so that a long history between costs nothing.
     """
 
     types: frozenset[str]
@@ -37,6 +38,7 @@ class Scope(NamedTuple):
     latest: bool = False
     opened: bool = False
     by_id: bool = False  # `tag` is the id of one event.
+    earliest: bool = False
 
     @classmethod
     def of(
@@ -45,6 +47,11 @@ class Scope(NamedTuple):
         """An open tag is given as text, a sealed one as its fingerprint."""
         found = tag_of(tag) if isinstance(tag, str) else tag
         return cls(_names(types), found, not only_read, latest, opened)
+
+    @classmethod
+    def opening(cls, record: str) -> Scope:
+        """The event that opened this record: the first with its tag. It cannot change, so no condition is needed."""
+        return cls(frozenset({"record_opened"}), tag_of(f"record:{record}"), condition=False, earliest=True)
 
     @classmethod
     def event(cls, id: str) -> Scope:
@@ -159,18 +166,18 @@ class Snapshot:
 
     def _by_tag(self, scopes: Sequence[Scope], found: dict[Scope, list[Recorded]]) -> None:
         """Scopes of one kind are one query, whatever their number; there are only a few kinds."""
-        kinds: dict[tuple[frozenset[str], bool], list[Scope]] = {}
+        kinds: dict[tuple[frozenset[str], bool, bool], list[Scope]] = {}
         for scope in scopes:
-            kinds.setdefault((scope.types, scope.latest), []).append(scope)
+            kinds.setdefault((scope.types, scope.latest, scope.earliest), []).append(scope)
         decoded: dict[int, Recorded] = {}
-        for (types, latest), alike in kinds.items():
+        for (types, latest, earliest), alike in kinds.items():
             rows = self.connection.execute(
-                SQL["scopes"],
+                SQL["firsts" if earliest else "scopes"],
                 {
                     "log": self._reader.log,
                     "tags": uuids(scope.tag for scope in alike),
                     "types": sorted(self._reader.types.numbers(types)) if types else None,
-                    "most": 1 if latest else None,
+                    "most": 1 if latest or earliest else None,
                 },
                 binary=True,
                 prepare=True,

@@ -9,6 +9,17 @@ CROSS JOIN LATERAL (
 JOIN event e ON e.log = %(log)s AND e.position = found.position
 ORDER BY e.position
 
+-- name: firsts
+-- The first event with each of these tags and one of these types.
+SELECT s.n, e.position, uuid_send(e.id), e.type, e.recorded_at, e.data
+FROM unnest(%(tags)s::uuid[]) WITH ORDINALITY AS s (tag, n)
+CROSS JOIN LATERAL (
+    SELECT t.position FROM tag t
+    WHERE t.log = %(log)s AND t.tag = s.tag AND (%(types)s::smallint[] IS NULL OR t.type = ANY (%(types)s))
+    ORDER BY t.position LIMIT %(most)s) AS found
+JOIN event e ON e.log = %(log)s AND e.position = found.position
+ORDER BY e.position
+
 -- name: by_id
 SELECT position, uuid_send(id), type, recorded_at, data FROM event WHERE log = %s AND id = ANY (%s::uuid[])
 
