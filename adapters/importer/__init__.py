@@ -76,7 +76,7 @@ class _Import:
                 else:
                     self._answered(line, template, answer)
                 if shown:
-                    shown.show(self.summary.rows, self._rows.done)
+                    shown.show(self.summary.rows, self._rows.read)
             self._tell_flaws()
         finally:
             self.summary.seconds = time.monotonic() - began

@@ -105,11 +105,12 @@ class Progress:
         self._stream = stream or sys.stderr
         self._began = self._shown = time.monotonic()
 
-    def show(self, rows: int, done: int) -> None:
+    def show(self, rows: int, read: Callable[[], int]) -> None:
+        """`read` tells the bytes read; asked only when the line is due."""
         now = time.monotonic()
         if now - self._shown < self.EVERY:
             return
-        self._shown = now
+        self._shown, done = now, read()
         spent = now - self._began
         words = WORDS[self._lang]
         left = duration(spent * (self._total - done) / done, self._lang) if done else "?"

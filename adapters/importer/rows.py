@@ -71,8 +71,7 @@ class Rows:
     def __exit__(self, *_: object) -> None:
         self._file.close()
 
-    @property
-    def done(self) -> int:
+    def read(self) -> int:
         """Bytes read so far."""
         return self._file.tell()
 

@@ -8,6 +8,7 @@ element of a list.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from difflib import get_close_matches
 from typing import Any, NamedTuple
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
@@ -68,8 +69,13 @@ class Columns:
         if self._names is None:
             return _path(_segments(column))
         if not isinstance(column, str) or column not in self._names:
-            raise Unusable(f"the file has no column {column!r}; it has {', '.join(self._names)}")
+            raise Unusable(f"the file has no column {column!r}; {self._like(column)}")
         return _cell(self._names.index(column))
+
+    def _like(self, column: str | list[str]) -> str:
+        """Only names like the one meant: what is taken for a header may be somebody's row."""
+        close = get_close_matches(_name(column), self._names or (), 1, 0.5)
+        return f"did you mean {close[0]!r}?" if close else f"look at the {len(self._names or ())} in its first line"
 
 
 def value_of(spec: Any, columns: Columns, *, lenient: bool = False) -> Value:
