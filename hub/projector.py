@@ -6,13 +6,12 @@ A model that fails leaves the pump at its last good event, with the offending on
 
 from __future__ import annotations
 
-import gc
 import logging
 import select
 import socket
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing, contextmanager
+from collections.abc import Callable, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from threading import Event as Flag
 from threading import Thread
@@ -26,12 +25,10 @@ from psycopg_pool import ConnectionPool
 from hub.database import load_queries
 from hub.errors import Behind
 from hub.events.base import Recorded
-from hub.log.ahead import Ahead
+from hub.log.ahead import Ahead, collector_at_rest
 from hub.log.append import channel
 from hub.log.read import Reader
 from hub.rows import Key, ReadModel, Table
-
-__all__ = ["BATCH", "Pump", "ReadModel", "Standing", "catch_up", "restart", "status", "wait"]
 
 BATCH = 5_000  # Events a transaction.
 POLL = 1.0  # Seconds after which the log is looked at, and the lead asked for, even if nobody rang.
@@ -175,18 +172,6 @@ def describe(error: BaseException) -> str:
     return f"{name} in {frames[-1].filename.rpartition('/')[2]}, line {frames[-1].lineno}" if frames else name
 
 
-@contextmanager
-def _collector_at_rest() -> Iterator[None]:
-    """A batch makes many objects that all end with it: walking them again and again took 40 % of the time."""
-    working = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if working:
-            gc.enable()
-
-
 def _nobodys_fault(error: Exception) -> bool:
     """The database or the machine failed, not a read model: the pump starts anew."""
     if isinstance(error, psycopg.OperationalError):
@@ -225,7 +210,7 @@ class _Folding:
 
     def advance(self) -> int:
         """Fold one batch into the hindmost models; answers how many events it had."""
-        with _collector_at_rest(), self._connection.transaction():
+        with collector_at_rest(), self._connection.transaction():
             places: dict[str, int] = dict(
                 self._connection.execute(SQL["places"], self._enrolled, prepare=True).fetchall()
             )
@@ -246,33 +231,34 @@ class _Folding:
             return len(events)
 
     def _fold(self, group: Sequence[str], events: Sequence[Recorded]) -> None:
+        if self._attempt(group, events) is None:
+            return
+        for name in group:
+            if failure := self._fold_up_to_failure(name, events):
+                event, error = failure
+                _log.error("read model %s failed at position %d: %s", name, event.position, describe(error))
+                failed = (event.position - 1, event.id, event.position, describe(error), name)
+                self._connection.execute(SQL["fail"], failed)
+
+    def _fold_up_to_failure(self, name: str, events: Sequence[Recorded]) -> tuple[Recorded, Exception] | None:
+        """Fold as many events as one model can; the first that it cannot, and why."""
+        if (error := self._attempt([name], events)) is None:
+            return None
+        if len(events) == 1:
+            return events[0], error
+        half = len(events) // 2
+        return self._fold_up_to_failure(name, events[:half]) or self._fold_up_to_failure(name, events[half:])
+
+    def _attempt(self, group: Sequence[str], events: Sequence[Recorded]) -> Exception | None:
+        """Fold all of it or nothing; why not, if it was the fault of a model."""
         try:
             with self._connection.transaction():
                 self._apply(group, events)
         except Exception as error:
             if _nobodys_fault(error):
                 raise
-            for name in group:
-                if failure := self._fold_up_to_failure(name, events):
-                    event, error = failure
-                    _log.error("read model %s failed at position %d: %s", name, event.position, describe(error))
-                    self._connection.execute(
-                        SQL["fail"], (event.position - 1, event.id, event.position, describe(error), name)
-                    )
-
-    def _fold_up_to_failure(self, name: str, events: Sequence[Recorded]) -> tuple[Recorded, Exception] | None:
-        """Fold as many events as one model can; the first that it cannot, and why."""
-        try:
-            with self._connection.transaction():
-                self._apply([name], events)
-                return None
-        except Exception as error:
-            if _nobodys_fault(error):
-                raise
-            if len(events) == 1:
-                return events[0], error
-        half = len(events) // 2
-        return self._fold_up_to_failure(name, events[:half]) or self._fold_up_to_failure(name, events[half:])
+            return error
+        return None
 
     def _apply(self, group: Sequence[str], events: Sequence[Recorded]) -> None:
         """Take the rows out that these events may change, fold, and put them back."""
