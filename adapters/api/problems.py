@@ -176,8 +176,11 @@ _REASONS = {
     "too_long": "too_many",
     "timezone_aware": "offset_missing",
     "string_too_long": "too_long",
-    "datetime_from_date_parsing": "not_a_time",
+    "less_than": "too_large",
+    "int_parsing_size": "too_large",
+    "not_a_time": "not_a_time",
     "datetime_parsing": "not_a_time",
+    "datetime_from_date_parsing": "not_a_time",
 }
 
 

@@ -1,0 +1,79 @@
+"""A hub behind real HTTP, with a key for every role."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx2
+import pytest
+import uvicorn
+
+from adapters.api import create_app
+from hub import Hub
+from hub.principals import ROLES
+
+
+@dataclass(frozen=True)
+class Served:
+    """A running API. `keys` has a token for every role; the channel's is bound to the source `shop`."""
+
+    hub: Hub
+    base: str
+    keys: Mapping[str, str]
+    client: httpx2.Client
+
+    def ask(self, role: str, method: str, path: str, **more: Any) -> httpx2.Response:
+        headers = {"Authorization": f"Bearer {self.keys[role]}", **more.pop("headers", {})}
+        return self.client.request(method, path, headers=headers, **more)
+
+    def do(self, command: Mapping[str, Any], role: str = "channel", **more: Any) -> httpx2.Response:
+        return self.ask(role, "POST", "/v1/commands", json=command, **more)
+
+    def done(self, command: Mapping[str, Any], role: str = "channel") -> dict[str, Any]:
+        answer = self.do(command, role)
+        assert answer.status_code == 200, answer.text
+        found: dict[str, Any] = answer.json()
+        return found
+
+    def get(self, path: str, role: str = "operator", **more: Any) -> httpx2.Response:
+        return self.ask(role, "GET", path, **more)
+
+
+def touch(key: str, **more: Any) -> dict[str, Any]:
+    return {"command": "record_touch", "key": key, "channel": "shop", **more}
+
+
+@pytest.fixture
+def served(database_url: str, tmp_path: Path) -> Iterator[Served]:
+    with Hub(database_url, tmp_path) as hub:
+        hub.follow()
+        keys = {
+            role: hub.principals.make(
+                role, source="shop" if role == "channel" else None, person=None if role == "channel" else role
+            )[1]
+            for role in ROLES
+        }
+        server = uvicorn.Server(uvicorn.Config(create_app(hub), port=0, log_config=None, access_log=False, lifespan="off"))
+        thread = threading.Thread(target=server.run)
+        thread.start()
+        while not server.started:
+            time.sleep(0.01)
+        port = server.servers[0].sockets[0].getsockname()[1]
+        base = f"http://127.0.0.1:{port}"
+        with httpx2.Client(base_url=base, timeout=30) as client:
+            yield Served(hub, base, keys, client)
+        server.should_exit = True
+        thread.join()
+
+
+@pytest.fixture
+def shop(served: Served) -> Served:
+    """The same with the sources `shop` and `mail` registered."""
+    for name in ("shop", "mail"):
+        served.done({"command": "register_source", "name": name, "trust": 0.7}, role="admin")
+    return served
