@@ -5,6 +5,7 @@ python -m bench.read_side [events] [records]
 
 from __future__ import annotations
 
+import os
 import random
 import sys
 import tempfile
@@ -35,10 +36,11 @@ from hub.events import (
 from hub.events.base import uuid_bytes, uuid_text
 from hub.keys import Fingerprints, KeyFile, Vault
 from hub.log import wire
+from hub.log.ahead import collector_at_rest
 from hub.log.append import Append, Writer
 from hub.log.read import MAIN, EventTypes, Reader
 from hub.migrate import migrate
-from hub.projector import Pump, catch_up, restart, wait
+from hub.projector import BATCH, Pump, catch_up, restart, wait
 from hub.view import View
 from projections import READ_MODELS
 from projections.card import card_of
@@ -156,6 +158,33 @@ def measure_pump(filled: Filled, head: int, events: int) -> float:
     return rate
 
 
+def where_the_time_goes(filled: Filled, head: int) -> str:
+    """Microseconds of processor an event: reading and decoding, folding and packing, PostgreSQL's part."""
+    with connect(filled.url, autocommit=True) as connection:
+        for model in READ_MODELS:
+            restart(connection, model)
+        began, position = time.process_time(), 0
+        with collector_at_rest():
+            while events := filled.reader.after(connection, position, BATCH):
+                position = events[-1].position
+        decoding = time.process_time() - began
+        began, served = time.process_time(), processor_time(connection.info.backend_pid)
+        catch_up(connection, filled.reader, READ_MODELS)
+        folding = time.process_time() - began - decoding
+        served = processor_time(connection.info.backend_pid) - served
+    parts = {"decoding": decoding, "folding": folding, "PostgreSQL": served}
+    return "   ".join(f"{name} {1e6 * spent / head:.0f} µs" for name, spent in parts.items())
+
+
+def processor_time(pid: int) -> float:
+    """Seconds of processor a process has used; 0 where the system does not tell."""
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return 0.0
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
 def measure_live(filled: Filled, seconds: float = 3.0) -> list[float]:
     """Milliseconds from a durable append of one touch until the read side shows it."""
     pump = Pump(lambda: connect(filled.url), filled.reader, READ_MODELS)
@@ -212,6 +241,7 @@ def report(url: str, events: int, records: int) -> None:
             restart(connection, model)
         connection.commit()
     print(f"all of it, from the beginning {measure_pump(filled, head, head):10,.0f} events/s")
+    print(f"an event costs                {where_the_time_goes(filled, head)}")
     print(f"until a touch is shown        {percentiles(measure_live(filled))}")
     ids = random.Random(1).sample(filled.records, min(records, 2000))
     with connect(url, autocommit=True) as connection:

@@ -18,8 +18,12 @@ from hub.log.read import Scope
 from hub.names import Name, house_drafts, id_of, named, new_strings
 from hub.opening import Unnameable, key_of, opening
 from hub.statements import IdentifierValue, Standing, Stated
-from hub.subject import Subject, by_id, by_key, holding
+from hub.subject import Subject, by_id, by_key, holding, registered
 
+AS_SAID = (
+    "channel", "direction", "kind", "purpose", "topic", "campaign", "offer",
+    "in_reply_to", "answers", "asks", "resolved",
+)  # fmt: skip
 Data = Annotated[dict[str, str | bool | int | float], Field(max_length=200)]
 
 
@@ -70,6 +74,7 @@ def boundary(command: RecordTouch, known: Known) -> Boundary[Touched]:
     try:
         subject, key = yield from _subject(command, known)
     except Unnameable as error:
+        yield from registered(error.source)
         return Touched(None, unnameable=error)
     if subject.is_open and (command.facts or command.identifiers or command.identifier):
         stating = bool(command.identifiers or command.identifier or command.facts)
@@ -180,30 +185,15 @@ def _touch(
         if command.identifier is not None and normal is not None:
             by = (known.fingerprint("contacts-by", command.identifier.kind, normal, month) for month in contact.months)
             tags = tuple(dict.fromkeys((*tags, *by)))
-    names = state.names
-    event = TouchRecorded(
-        record=subject.record,
-        channel=command.channel,
-        direction=command.direction,
-        kind=command.kind,
-        purpose=command.purpose,
-        topic=command.topic,
-        campaign=command.campaign,
-        offer=command.offer,
-        sender=id_of(names, "sender"),
-        matter=id_of(names, "matter"),
-        agent=id_of(names, "agent"),
-        provider=id_of(names, "provider"),
-        source_event=id_of(names, "source_event"),
-        identifier=used,
-        in_reply_to=command.in_reply_to,
-        answers=command.answers,
-        asks=command.asks,
-        resolved=command.resolved,
-        data=clear,
-        contact=contact,
-        quarantined=quarantined,
-    )
+    said = {name: value for name in AS_SAID if (value := getattr(command, name)) is not None}
+    ids = {kind: name.id for kind, name in state.names.items()}
+    if used is not None:
+        said["identifier"] = used
+    if clear:
+        said["data"] = clear
+    if quarantined:
+        said["quarantined"] = quarantined
+    event = TouchRecorded(record=subject.record, contact=contact, **said, **ids)
     return Draft(event, (Secret(subject.record, content, tags),) if content or tags else ())
 
 

@@ -11,7 +11,7 @@ from pydantic import AwareDatetime, model_validator
 from hub import statements
 from hub.clock import instant
 from hub.decider import Boundary, Command, Decider, Draft, Known, Outcome, Secret
-from hub.errors import Flaw, Invalid
+from hub.errors import Flaw, Invalid, Unknown
 from hub.events import IdentifierReleased, IdentifierStated, Recorded, RecordId
 from hub.fields import EndPoint, Reason, SourceName, Text, Uuid
 from hub.identity.normalise import Unfit, identifier
@@ -55,6 +55,8 @@ def boundary(command: ReleaseIdentifier, known: Known) -> Boundary[Held]:
     if command.key is not None:
         source, key = key_of(command.source, command.key, {}, known)
         subject = yield from by_key(known, source, key)
+        if not subject.is_open:
+            raise Unknown
     else:
         subject = yield from by_id(command.record or command.customer or "", seen=command.seen)
     concerned = subject.members if command.customer else (subject.record,)

@@ -10,6 +10,7 @@ from pydantic import model_validator
 
 from hub import statements
 from hub.decider import Boundary, Command, Decider, Draft, Known, Outcome, Secret
+from hub.errors import Unknown
 from hub.events import FactRetracted, FactsStated, Recorded, RecordId
 from hub.fields import Reason, SourceName, Text, Uuid
 from hub.opening import key_of
@@ -47,6 +48,8 @@ def boundary(command: RetractFact, known: Known) -> Boundary[Stated]:
     if command.key is not None:
         source, key = key_of(command.source, command.key, {}, known)
         subject = yield from by_key(known, source, key)
+        if not subject.is_open:
+            raise Unknown
     else:
         subject = yield from by_id(command.record or command.customer or "", seen=command.seen)
     concerned = subject.members if command.customer else (subject.record,)

@@ -12,9 +12,9 @@ from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from types import MappingProxyType
-from typing import Any, ClassVar, Generic, NamedTuple, TypeVar
+from typing import Annotated, Any, ClassVar, Generic, NamedTuple, TypeVar
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict
+from pydantic import AwareDatetime, BaseModel, ConfigDict, StringConstraints
 
 from hub.clock import fresh_id
 from hub.events.base import Event, EventId, Instant, PrincipalId, Recorded, RecordId, uuid_bytes, uuid_text
@@ -42,11 +42,11 @@ class Command(BaseModel):
     roles: ClassVar[frozenset[str]]  # Who may ask for it.
 
     command: str
-    id: str | None = None
+    id: Annotated[str, StringConstraints(min_length=1, max_length=200)] | None = None
     occurred_at: AwareDatetime | None = None
     seen: int | None = None
-    correlation: str | None = None
-    branch: str | None = None
+    correlation: Annotated[str, StringConstraints(min_length=1, max_length=1000)] | None = None
+    branch: Annotated[str, StringConstraints(min_length=1, max_length=1000)] | None = None
 
 
 class Secret(NamedTuple):

@@ -95,12 +95,13 @@ class Desk:
         """Decide these commands and submit what they write. `before` is a slice begun earlier and not yet finished."""
         if before is not None and before.append is None:
             before = None
-        slice = Slice(Ahead(before.ahead if before else None))
-        if before is not None:
-            before.ahead.before = None  # What lies further back is in the log by now, or this slice will be redone.
         with self._snapshots() as connection:
             snapshot = self._reader.snapshot(connection)
-            slice.head = snapshot.head
+            if before is not None and before.append is not None and snapshot.holds(before.append.events[:1]):
+                before = None  # What others did since to its customers is in the log as well, behind it.
+            slice = Slice(Ahead(before.ahead if before else None), snapshot.head)
+            if before is not None:
+                before.ahead.before = None  # What lies further back is in the log by now, or this slice will be redone.
             fresh = self._without_twins(slice, asked)
             fresh = self._without_answered(connection, [each for each in fresh if each.look_up], fresh)
             walks = in_step(snapshot, [(each.decider, each.command, each.known) for each in fresh])
@@ -268,7 +269,7 @@ class Desk:
             renumbered = {n: new for new, n in enumerate(n for n in range(len(slice.lines)) if n not in disturbed)}
             for line in kept:
                 line.walk.built_on = {renumbered[n] for n in line.walk.built_on}
-            undisturbed = Slice(slice.ahead, slice.head, kept, made=slice.made)
+            undisturbed = Slice(slice.ahead, slice.head, kept, made=_made_in(kept, slice))
             self._submit(undisturbed, Slice(Ahead(), append=predecessors[0]) if predecessors else None)
             self.finish(undisturbed)
         self._again([line.asked for number, line in enumerate(slice.lines) if number in disturbed])
@@ -293,6 +294,12 @@ class Desk:
         for line in slice.lines:
             line.asked.answer = receipts.answered(line.asked.id, first, line.outcome, line.drafts, line.kept)
             first += len(line.drafts)
+
+
+def _made_in(lines: Sequence[_Line], slice: Slice) -> dict[str, RecordKey]:
+    """The keys of the records that these lines open."""
+    opened = [each.event.record for line in lines for each in line.drafts if isinstance(each.event, RecordOpened)]
+    return {record: slice.made[record] for record in opened}
 
 
 def _envelope(asked: Asked, names: dict[str, Name]) -> Envelope:

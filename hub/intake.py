@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from datetime import UTC, datetime
 from typing import Any
 
 import orjson
@@ -16,7 +17,7 @@ from hub.events import Instant, RecordId
 from hub.keys import Fingerprints
 
 FUTURE_ALLOWED = 5 * 60 * 1_000_000  # Microseconds; clocks of channels are not ours.
-LONGEST_ID = 200
+EARLIEST = clock.instant(datetime(1000, 1, 1, tzinfo=UTC))  # Before it, nothing was ever written down.
 
 # pydantic's error types in the words of the contract; anything else is "invalid".
 _REASONS = {
@@ -58,7 +59,8 @@ class Intake:
             raise Invalid(Flaw("", "not_json")) from None
         if not isinstance(parsed, Mapping):
             raise Invalid(Flaw("", "not_an_object"))
-        decider = self._deciders.get(parsed.get("command"))  # type: ignore[arg-type]
+        name = parsed.get("command")
+        decider = self._deciders.get(name) if isinstance(name, str) else None
         if decider is None:
             raise Invalid(Flaw("command", "unknown_command" if "command" in parsed else "missing"))
         if b"\\u0000" in canonical and (nul := [Flaw(path, "nul_character") for path in _with_nul(parsed)]):
@@ -71,6 +73,8 @@ class Intake:
         occurred_at = now if command.occurred_at is None else clock.instant(command.occurred_at)
         if occurred_at > now + FUTURE_ALLOWED:
             raise Invalid(Flaw("occurred_at", "in_the_future"))
+        if occurred_at < EARLIEST:
+            raise Invalid(Flaw("occurred_at", "too_early"))
         if principal.role not in decider.command.roles:
             raise Forbidden
         if principal.source is not None and getattr(command, "source", None) not in (None, principal.source):

@@ -29,7 +29,7 @@ import orjson
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from psycopg import Connection
 
-from hub.errors import Erased, Misconfigured, WrongKeys
+from hub.errors import Misconfigured, WrongKeys
 
 KEY_BYTES = 32
 NONCE_BYTES = 12
@@ -121,8 +121,8 @@ class Fingerprints:
     """Keyed fingerprints: the sealed tags of values, and the keys of receipts."""
 
     def __init__(self, keys: KeyFile) -> None:
-        self._receipt = hmac.new(keys.receipt, digestmod=sha256)
-        self._of_kind: dict[str, hmac.HMAC] = {}
+        self._receipt = _Keyed(keys.receipt)
+        self._of_kind: dict[str, _Keyed] = {}
         self._root = keys.fingerprint
 
     def of(self, kind: str, *values: str) -> bytes:
@@ -130,15 +130,26 @@ class Fingerprints:
         keyed = self._of_kind.get(kind)
         if keyed is None:
             key = hmac.digest(self._root, b"hub/fingerprint/1/" + kind.encode(), "sha256")
-            keyed = self._of_kind[kind] = hmac.new(key, digestmod=sha256)
-        fresh = keyed.copy()
-        fresh.update(framed(*[value.encode() for value in values]))
-        return fresh.digest()[:16]
+            keyed = self._of_kind[kind] = _Keyed(key)
+        return keyed.digest(framed(*[value.encode() for value in values]))[:16]
 
     def receipt(self, text: bytes) -> bytes:
-        fresh = self._receipt.copy()
-        fresh.update(text)
-        return fresh.digest()
+        return self._receipt.digest(text)
+
+
+class _Keyed:
+    """HMAC-SHA256 (RFC 2104) with the key's two blocks hashed once; half the time of doing so for every message."""
+
+    def __init__(self, key: bytes) -> None:
+        block = key.ljust(64, b"\0")
+        self._inner = sha256(bytes(byte ^ 0x36 for byte in block))
+        self._outer = sha256(bytes(byte ^ 0x5C for byte in block))
+
+    def digest(self, message: bytes) -> bytes:
+        inner, outer = self._inner.copy(), self._outer.copy()
+        inner.update(message)
+        outer.update(inner.digest())
+        return outer.digest()
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,6 +158,7 @@ class RecordKey:
 
     number: int
     cipher: AESGCM
+    bound: bytes  # What every seal under it is bound to: tenant, record, retention class.
     wrapped: bytes | None = None  # Only on a key not stored yet.
     epoch: int = 1
 
@@ -176,14 +188,14 @@ class Vault:
         """A fresh key for a record just being opened. The caller stores it with the record's first event."""
         secret = AESGCM.generate_key(256)
         nonce = os.urandom(NONCE_BYTES)
-        bound = self._wrap_data(record, retention, self._epoch)
-        wrapped = nonce + self._wrapping[self._epoch].encrypt(nonce, secret, bound)
-        return RecordKey(1, AESGCM(secret), wrapped, self._epoch)
+        bound = self._tenant + _bytes(record) + pack(">H", retention)
+        wrapped = nonce + self._wrapping[self._epoch].encrypt(nonce, secret, bound + pack(">I", self._epoch))
+        return RecordKey(1, AESGCM(secret), bound, wrapped, self._epoch)
 
     def remember(self, record: str, key: RecordKey, retention: int = 0) -> None:
         """Cache a key whose row is committed."""
         with self._lock:
-            self._cache[record, retention] = RecordKey(key.number, key.cipher)
+            self._cache[record, retention] = RecordKey(key.number, key.cipher, key.bound)
             if len(self._cache) > CACHED_KEYS:
                 self._cache.popitem(last=False)
 
@@ -211,8 +223,9 @@ class Vault:
                 binary=True,
             )
             for record, number, epoch, wrapped in rows:
-                found[record] = key = RecordKey(number, self._unwrap(record, retention, epoch, wrapped))
-                self.remember(record, key, retention)
+                if epoch in self._wrapping:  # Else its epoch's key was destroyed, and it with it.
+                    found[record] = key = self._unwrap(record, retention, number, epoch, wrapped)
+                    self.remember(record, key, retention)
         return found
 
     def seal(
@@ -221,27 +234,20 @@ class Vault:
         """Encrypt what belongs to `record`, bound to its event and its place in it. `content` is any JSON object."""
         nonce = os.urandom(NONCE_BYTES)
         plain = orjson.dumps(content, option=orjson.OPT_SORT_KEYS)
-        box = nonce + key.cipher.encrypt(nonce, plain, self._seal_data(record, retention, event, n, key.number))
+        box = nonce + key.cipher.encrypt(nonce, plain, key.bound + event + pack(">HI", n, key.number))
         return Sealed(record, retention, key.number, box, seal_digest(box))
 
-    def open(self, key: RecordKey, record: str, event: bytes, n: int, box: bytes, retention: int = 0) -> dict[str, Any]:
+    def open(self, key: RecordKey, event: bytes, n: int, box: bytes) -> dict[str, Any]:
         """Decrypt a seal. Raises cryptography's InvalidTag when box, event or place do not belong together."""
-        bound = self._seal_data(record, retention, event, n, key.number)
+        bound = key.bound + event + pack(">HI", n, key.number)
         opened: dict[str, Any] = orjson.loads(key.cipher.decrypt(box[:NONCE_BYTES], box[NONCE_BYTES:], bound))
         return opened
 
-    def _unwrap(self, record: str, retention: int, epoch: int, wrapped: bytes) -> AESGCM:
-        wrapping = self._wrapping.get(epoch)
-        if wrapping is None:
-            raise Erased
-        bound = self._wrap_data(record, retention, epoch)
-        return AESGCM(wrapping.decrypt(wrapped[:NONCE_BYTES], wrapped[NONCE_BYTES:], bound))
-
-    def _wrap_data(self, record: str, retention: int, epoch: int) -> bytes:
-        return self._tenant + _bytes(record) + pack(">HI", retention, epoch)
-
-    def _seal_data(self, record: str, retention: int, event: bytes, n: int, key: int) -> bytes:
-        return self._tenant + _bytes(record) + pack(">H", retention) + event + pack(">HI", n, key)
+    def _unwrap(self, record: str, retention: int, number: int, epoch: int, wrapped: bytes) -> RecordKey:
+        bound = self._tenant + _bytes(record) + pack(">H", retention)
+        nonce, rest = wrapped[:NONCE_BYTES], wrapped[NONCE_BYTES:]
+        secret = self._wrapping[epoch].decrypt(nonce, rest, bound + pack(">I", epoch))
+        return RecordKey(number, AESGCM(secret), bound)
 
 
 def seal_digest(box: bytes) -> bytes:

@@ -39,9 +39,11 @@ def named(known: Known, wanted: Mapping[str, str | None], scoped_to: str = "") -
         kind: known.fingerprint(kind, scoped_to, value) if kind == "source_event" else known.fingerprint(kind, value)
         for kind, value in given.items()
     }
-    found = yield tuple(Scope(frozenset(), tag, latest=True, opened=kind in OF_A_CONTACT) for kind, tag in tags.items())
+    found = yield tuple(
+        Scope(frozenset(), tag, opened=kind in OF_A_CONTACT, earliest=True) for kind, tag in tags.items()
+    )
     return {
-        kind: Name(kind, given[kind], _id_in(events[-1], kind), tags[kind], events[-1])
+        kind: Name(kind, given[kind], _id_in(events[0], kind), tags[kind], events[0])
         if events
         else Name(kind, given[kind], known.new_id(), tags[kind])
         for kind, events in zip(tags, found, strict=True)

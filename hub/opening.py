@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from hub.decider import Draft, Known, Secret
-from hub.errors import Flaw, HubError, Invalid
+from hub.errors import Flaw, Invalid
 from hub.events import Party, RecordOpened
 from hub.identity.normalise import MESSENGERS, Unfit, identifier
 from hub.statements import IdentifierValue, Stated
@@ -14,12 +14,12 @@ from hub.subject import Subject
 KEYS = MESSENGERS | {"phone", "email"}
 
 
-class Unnameable(HubError):
+class Unnameable(Invalid):
     """The only end point that could be the key failed its check."""
 
-    def __init__(self, path: str, reason: str) -> None:
-        super().__init__()
-        self.path, self.reason = path, reason
+    def __init__(self, source: str, path: str, reason: str) -> None:
+        super().__init__(Flaw(path, reason))
+        self.source, self.path, self.reason = source, path, reason
 
 
 def key_of(
@@ -46,7 +46,7 @@ def key_of(
     try:
         return source, f"{kind}:{identifier(kind, value, known.region)}"
     except Unfit as unfit:
-        raise Unnameable(f"identifiers.{kind}", str(unfit)) from None
+        raise Unnameable(source, f"identifiers.{kind}", str(unfit)) from None
 
 
 def opening(subject: Subject, key: str, party: Party | None) -> Draft:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 from hub.decider import Boundary, Known
 from hub.errors import Flaw, Invalid, Rejected, Unknown
@@ -55,7 +56,7 @@ def by_key(known: Known, source: str, key: str, *, decides_membership: bool = Fa
     tag = known.fingerprint("key", source, key)
     opened, registered = yield (
         Scope.of(RecordOpened, tag=tag),
-        Scope.of(SourceRegistered, tag=f"source:{source}", only_read=True, latest=True),
+        _registration(source),
     )
     if not registered:
         raise Invalid(Flaw("source", "not_registered"))
@@ -68,6 +69,18 @@ def by_key(known: Known, source: str, key: str, *, decides_membership: bool = Fa
     assert isinstance(event, RecordOpened)
     (membership,) = yield (membership_of(event.record, only_read=not decides_membership),)
     return Subject(event.record, True, component_of(event.record, membership), its_source, tag)
+
+
+@lru_cache(maxsize=1000)
+def _registration(source: str) -> Scope:
+    return Scope.of(SourceRegistered, tag=f"source:{source}", only_read=True, latest=True)
+
+
+def registered(source: str) -> Boundary[None]:
+    """Raises Invalid when the source is not registered."""
+    (found,) = yield (Scope.of(SourceRegistered, tag=f"source:{source}", only_read=True, latest=True),)
+    if not found:
+        raise Invalid(Flaw("source", "not_registered"))
 
 
 def by_id(id: str, *, only_read: bool = False, seen: int | None = None) -> Reads:

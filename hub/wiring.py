@@ -177,25 +177,31 @@ class Stream:
     def __init__(self, hub: Hub, principal: Principal) -> None:
         self._intake, self._principal = hub.intake, principal
         self._pipeline: Pipeline[list[Asked | HubError]] = Pipeline(hub.desk)
+        self._repeats = False
 
     def take(self, lines: Iterable[bytes | Mapping[str, Any] | HubError]) -> list[Answer | HubError]:
         """Begin these; gives the answers that are due. A line may be an error already, to be answered in its place."""
         taken = [line if isinstance(line, HubError) else self._accept(line) for line in lines]
-        return _answers(self._pipeline.put(taken, [each for each in taken if isinstance(each, Asked)]))
+        asked = [each for each in taken if isinstance(each, Asked)]
+        for each in asked:  # Most senders say new things; one that repeats itself is noticed and looked up first.
+            each.look_up = self._repeats
+        return self._handed_out(self._pipeline.put(taken, asked))
 
     def rest(self) -> list[Answer | HubError]:
         """The answers to all that was begun."""
-        return _answers(self._pipeline.rest())
+        return self._handed_out(self._pipeline.rest())
+
+    def _handed_out(self, loads: list[list[Asked | HubError]]) -> list[Answer | HubError]:
+        answers = [_answer(each) for load in loads for each in load]
+        if answers:
+            self._repeats = any(isinstance(each, dict) and each["replayed"] for each in answers)
+        return answers
 
     def _accept(self, line: bytes | Mapping[str, Any]) -> Asked | HubError:
         try:
             return self._intake.accept(self._principal, line)
         except HubError as error:
             return error
-
-
-def _answers(loads: list[list[Asked | HubError]]) -> list[Answer | HubError]:
-    return [_answer(each) for load in loads for each in load]
 
 
 def _answer(each: Asked | HubError) -> Answer | HubError:

@@ -73,3 +73,6 @@ class TouchQuarantined(Event):
 
     def tags(self) -> Iterable[str]:
         return (f"quarantined:{self.item}",)
+
+    def set_aside(self) -> Sequence[Quarantined]:
+        return (Quarantined(item=self.item, path=self.path, reason=self.reason),)

@@ -14,7 +14,7 @@ from hub.events.base import Event, Recorded, Vocabulary, uuid_text
 from hub.keys import Vault
 from hub.log.append import SQL as LOG_SQL
 from hub.log.recent import Item
-from hub.log.wire import tag_of
+from hub.log.wire import Prepared, tag_of
 
 SQL = load_queries(__file__)
 MAIN = 1  # The log of what happens to customers.
@@ -88,10 +88,15 @@ class EventTypes:
 
     def ensure(self, names: Iterable[str]) -> None:
         with self._lock, self._connect() as connection:
-            for name in names:
-                connection.execute(LOG_SQL["new_type"], (name,))
-            for number, name in connection.execute(LOG_SQL["types"]):
-                self._number[name], self._name[number] = number, name
+            self._read(connection)
+            if missing := [name for name in names if name not in self._number]:  # A refused insert costs a number too.
+                for name in missing:
+                    connection.execute(LOG_SQL["new_type"], (name,))
+                self._read(connection)
+
+    def _read(self, connection: Connection[Any]) -> None:
+        for number, name in connection.execute(LOG_SQL["types"]):
+            self._number[name], self._name[number] = number, name
 
 
 class Reader:
@@ -126,9 +131,9 @@ class Reader:
         keys = self.vault.keys_of(connection, {record for _, _, record, *_ in boxes})
         ids = {each.position: bytes.fromhex(each.id.replace("-", "")) for each in found}
         opened: dict[int, dict[int, Mapping[str, Any]]] = {place: {} for place in places}
-        for place, n, record, retention, _, box in boxes:
+        for place, n, record, _, _, box in boxes:
             if record in keys:
-                opened[place][n] = self.vault.open(keys[record], record, ids[place], n, box, retention)
+                opened[place][n] = self.vault.open(keys[record], ids[place], n, box)
         return [
             each._replace(sealed_tags=frozenset(tags[each.position]), opened=opened[each.position]) for each in found
         ]
@@ -142,6 +147,12 @@ class Snapshot:
         row = connection.execute(LOG_SQL["head"], (reader.log,), binary=True, prepare=True).fetchone()
         self.head: int = row[0] if row else 0
         self._read: dict[Scope, Sequence[Recorded]] = {}
+
+    def holds(self, events: Iterable[Prepared]) -> bool:
+        """Is one of these events in this view of the log?"""
+        scopes = [Scope(frozenset(), event.id, condition=False, by_id=True) for event in events]
+        self.read(scopes)
+        return any(self.of(scope) for scope in scopes)
 
     def knows(self, scope: Scope) -> bool:
         return scope in self._read

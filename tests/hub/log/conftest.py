@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
-from typing import Any
 
 import pytest
-from psycopg import Connection
 
 from hub.database import connect, pool
 from hub.log.append import Writer
@@ -29,13 +27,6 @@ def make_writer(database_url: str) -> Iterator[MakeWriter]:
             return writer
 
         yield make
-
-
-@pytest.fixture
-def owner(database_url: str) -> Iterator[Connection[Any]]:
-    """A connection that may do what the running hub may not."""
-    with connect(database_url, as_writer=False, autocommit=True) as opened:
-        yield opened
 
 
 @pytest.fixture

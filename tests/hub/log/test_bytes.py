@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import struct
+from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from psycopg import Connection
 
-from hub.keys import KeyFile, Vault, seal_digest
+from hub.keys import KeyFile, RecordKey, seal_digest, Vault
 from hub.log import wire
 from hub.wiring import Hub
 
@@ -133,17 +134,16 @@ def test_a_seal_opens_only_where_it_belongs() -> None:
     vault = Vault(KeyFile.fresh(), other)
     key = vault.make(record)
     sealed = vault.seal(key, record, ID, 0, {"a": 1})
-    assert vault.open(key, record, ID, 0, sealed.box) == {"a": 1}
-    wrong: list[tuple[Any, ...]] = [
-        (other, ID, 0, sealed.box),
-        (record, ID[::-1], 0, sealed.box),
-        (record, ID, 1, sealed.box),
-        (record, ID, 0, sealed.box, 1),
-        (record, ID, 0, sealed.box[:-1] + bytes([sealed.box[-1] ^ 1])),
+    assert vault.open(key, ID, 0, sealed.box) == {"a": 1}
+    elsewhere = Vault(KeyFile.fresh(), record)
+    wrong: list[tuple[RecordKey, bytes, int, bytes]] = [
+        (replace(key, bound=vault.make(other).bound), ID, 0, sealed.box),  # another record, retention class, tenant
+        (replace(key, bound=vault.make(record, 1).bound), ID, 0, sealed.box),
+        (replace(key, bound=elsewhere.make(record).bound), ID, 0, sealed.box),
+        (key, ID[::-1], 0, sealed.box),
+        (key, ID, 1, sealed.box),
+        (key, ID, 0, sealed.box[:-1] + bytes([sealed.box[-1] ^ 1])),
     ]
     for arguments in wrong:
         with pytest.raises(InvalidTag):
-            vault.open(key, *arguments)
-    elsewhere = Vault(KeyFile.fresh(), record)
-    with pytest.raises(InvalidTag):
-        elsewhere.open(key, record, ID, 0, sealed.box)
+            vault.open(*arguments)
