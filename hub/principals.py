@@ -91,6 +91,11 @@ class Principals:
             keep(tokens)
             return tokens
 
+    def channel(self, source: str) -> Principal:
+        """The source itself, as which its channel systems act and its files are imported."""
+        with self._pool.connection() as connection:
+            return Principal(self._principal(connection, source, None), "channel", source)
+
     def all(self) -> list[ApiKey]:
         """Every key there ever was, the newest first."""
         with self._pool.connection() as connection:

@@ -48,8 +48,8 @@ def import_file(
 
 
 def principal_for(hub: Hub, source: str | None) -> Principal:
-    """Who imports: one line to change when sources act for themselves."""
-    return hub.local
+    """Who imports: the source itself, so that its files and its channel systems share their idempotency ids."""
+    return hub.local if source is None else hub.principals.channel(source)
 
 
 class _Import:
