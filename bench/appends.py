@@ -76,7 +76,7 @@ def ours(writer: Writer, number: int) -> Callable[[], None]:
     return append
 
 
-def measure(held_minutes: float = 10.0) -> list[Figure]:
+def figures(held_minutes: float = 10.0) -> list[Figure]:
     mine, library, held = [], [], []
     with hub() as opened:
         append, other = ours(opened.writer, opened.types.number("small")), theirs(opened.url)

@@ -27,7 +27,7 @@ def prepared(opened: Hub, n: int) -> wire.Prepared:
     return wire.prepare(clock.fresh_id(), number, event.stored_name, tuple(event.tags()), encode(event, envelope))
 
 
-def measure(events: int = 1_000_000) -> list[Figure]:
+def figures(events: int = 1_000_000) -> list[Figure]:
     with hub() as opened:
         slices = [[prepared(opened, n) for n in range(SLICE)] for _ in range(events // SLICE)]
         waits: list[float] = []

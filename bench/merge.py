@@ -47,7 +47,7 @@ def rounds(opened: Hub, one: str, other: str) -> list[float]:
     return taken
 
 
-def measure(touches: int = 1_000_000) -> list[Figure]:
+def figures(touches: int = 1_000_000) -> list[Figure]:
     with hub() as opened:
         opened.do({"command": "register_source", "name": "shop", "trust": 0.7})
         ids = [opened.do({"command": "identify_customer", "source": "shop", "key": str(n)})["record"] for n in range(4)]

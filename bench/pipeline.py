@@ -33,7 +33,7 @@ def lines(run: int) -> list[bytes]:
     ]
 
 
-def measure() -> list[Figure]:
+def figures() -> list[Figure]:
     ours, bare = [], []
     for run in range(ROUNDS):
         with hub() as opened:
