@@ -114,7 +114,8 @@ class Pump:
             while not self._stopping.is_set():
                 self._rung.clear()
                 if not folding.advance() and self._idle(connection):
-                    return
+                    break
+        connection.execute(SQL["give_up"])  # The server notices a closed connection only a little later.
 
     def _idle(self, connection: Connection[Any]) -> bool:
         """Wait until somebody rings, or a second; answers whether to stop."""

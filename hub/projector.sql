@@ -7,6 +7,9 @@ FROM unnest('{synchronous_commit, enable_hashjoin, enable_mergejoin, enable_seqs
 -- name: lead
 SELECT pg_try_advisory_lock(hashtextextended('hub.projector', 0))
 
+-- name: give_up
+SELECT pg_advisory_unlock(hashtextextended('hub.projector', 0))
+
 -- name: enrol
 INSERT INTO read_model (name, version) VALUES (%s, %s) ON CONFLICT (name) DO NOTHING
 
