@@ -49,7 +49,7 @@ def boundary(command: IdentifyCustomer, known: Known) -> Boundary[Identified]:
     subject = yield from by_key(known, source, key, decides_membership=command.same_as is not None)
     if subject.is_open:
         yield statements.scopes(subject.record, facts=True, identifiers=bool(command.identifiers or command.facts))
-    if command.same_as is None:
+    if command.same_as is None or (command.same_as.source, command.same_as.key) == (source, key):
         return Identified(subject, key)
     same = yield from by_key(known, command.same_as.source, command.same_as.key, decides_membership=True)
     yield scopes_of([each for each in (subject, same) if each.is_open])

@@ -238,7 +238,7 @@ def _reported_before(state: Touched, subject: Subject) -> Recorded | None:
 def _identifier_id(kind: str, normal: str, standing: Standing, told: list[Draft], known: Known) -> str | None:
     """The random id of the end point used: stated before, or by this very command."""
     tag = known.fingerprint(kind, normal)
-    for id, (_, tags) in standing.identifiers.items():
+    for id, (tags, _) in standing.identifiers.items():
         if tag in tags:
             return id
     for draft in told:

@@ -48,6 +48,8 @@ class Stated(BaseModel):
 
 IdentifierValue = Annotated[str, StringConstraints(max_length=1000)] | list[str | Stated] | Stated
 Facts = Mapping[str, Any]
+Span = tuple[Instant | None, Instant | None]  # since, until
+ALWAYS: Span = (None, None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +57,7 @@ class Standing:
     """What the record's source has said so far, as far as a new statement must know it."""
 
     facts: Mapping[str, tuple[Instant, int, Any]] = field(default_factory=dict)  # attribute -> (when, position, value)
-    identifiers: Mapping[str, tuple[str, frozenset[bytes]]] = field(default_factory=dict)  # id -> kind, fingerprints
+    identifiers: Mapping[str, tuple[frozenset[bytes], Span]] = field(default_factory=dict)  # id -> fingerprints, when
     raw: Any = None
 
 
@@ -84,7 +86,7 @@ def evolve(standing: Standing, recorded: Recorded) -> Standing:
             return replace(standing, facts=facts)
         case IdentifierStated() as stated:
             known = dict(standing.identifiers)
-            known[stated.identifier] = (stated.kind, recorded.sealed_tags)
+            known[stated.identifier] = (recorded.sealed_tags, (stated.since, stated.until))
             return replace(standing, identifiers=known)
         case IdentifierReleased(identifier=released):
             return replace(standing, identifiers={i: v for i, v in standing.identifiers.items() if i != released})
@@ -125,9 +127,13 @@ def check(facts: Facts, identifiers: Mapping[str, IdentifierValue], known: Known
             if attribute not in ("phone", "email"):
                 checked.sealed[attribute] = value
                 continue
-            for each in value if isinstance(value, list) else [value]:
-                if _check_identifier(checked, attribute, Stated(value=str(each)), path, known):
-                    checked.sealed[attribute] = value
+            several = value if isinstance(value, list) else [value]
+            told = [Stated.model_construct(value=str(each)) for each in several]  # Too long is unfit, not a mistake.
+            fit = [_check_identifier(checked, attribute, each, path, known) for each in told]
+            if all(fit) and fit:
+                checked.sealed[attribute] = value
+            elif any(fit):
+                checked.sealed[attribute] = [each for each, fits in zip(several, fit, strict=True) if fits]
     for kind, values in identifiers.items():
         if not is_kind(kind):
             flaws.append(Flaw(f"identifiers.{kind}", "unknown_kind"))
@@ -155,19 +161,21 @@ def drafts(record: RecordId, standing: Standing, checked: Checked, known: Known,
 
 
 def identifiers_drafts(record: RecordId, standing: Standing, checked: Checked, known: Known) -> Iterable[Draft]:
-    said = {tag for _, tags in standing.identifiers.values() for tag in tags}
+    said = {(tag, when) for tags, span in standing.identifiers.values() for tag in tags for when in (ALWAYS, span)}
     for kind, normal, _, stated in checked.identifiers:
         tag = known.fingerprint(kind, normal)
-        if tag in said and stated.since is None and stated.until is None:
+        since = instant(stated.since) if stated.since else None
+        until = instant(stated.until) if stated.until else None
+        if (tag, (since, until)) in said:
             continue
-        said.add(tag)
+        said |= {(tag, ALWAYS), (tag, (since, until))}
         yield Draft(
             IdentifierStated(
                 record=record,
                 identifier=known.new_id(),
                 kind=kind,
-                since=instant(stated.since) if stated.since else None,
-                until=instant(stated.until) if stated.until else None,
+                since=since,
+                until=until,
             ),
             (Secret(record, {"value": stated.value, "normal": normal}, (tag,)),),
         )

@@ -98,7 +98,7 @@ def test_the_same_id_from_two_hubs_at_once_is_written_once(make_hub: MakeHub, co
     with ThreadPoolExecutor(8) as threads:
         for n in range(12):
             sent = [touch(f"k{n}", id=f"{n}.{i}") for i in range(3)]
-            answers = list(threads.map(lambda hub, sent=sent: many(hub, *sent), hubs * 2))  # type: ignore[misc]
+            answers = list(threads.map(lambda hub, sent=sent: many(hub, *sent), hubs * 2))
             shown = {str([each | {"replayed": None} for each in answer]) for answer in answers}
             assert len(shown) == 1
     assert recorded(connection).count("touch_recorded") == 36
@@ -110,7 +110,8 @@ def test_a_key_opened_by_two_hubs_at_once_is_one_record(make_hub: MakeHub, conne
     keys = [f"k{n}" for n in range(30)]
 
     def work(hub: Hub) -> list[Any]:
-        return many(hub, *(identify(key, facts={"first_name": key}) for key in keys), *(touch(key) for key in keys))
+        told = (identify(key, facts={"first_name": key}, occurred_at="2026-03-01T10:00:00Z") for key in keys)
+        return many(hub, *told, *(touch(key) for key in keys))
 
     with ThreadPoolExecutor(4) as threads:
         answers = list(threads.map(work, hubs * 2))
@@ -146,11 +147,17 @@ def test_a_batch_opens_merges_and_touches_one_customer(hub: Hub) -> None:
         touch(customer=b),
     )
     c, d = answers[0]["record"], answers[4]["record"]
-    assert [types(each)[-1] for each in answers] == [
-        "customers_merged", "customers_merged", "touch_recorded", "touch_recorded", "customers_merged", "touch_recorded",
-    ]  # fmt: skip
+    merged, touched = "customers_merged", "touch_recorded"
+    assert [types(each)[-1] for each in answers] == [merged, merged, touched, touched, merged, touched]
     assert answers[3]["record"] == c, "the record that holds the identifier is meant"
-    assert [each["members"] for each in answers] == [[a, c], [a, b, c], [a, b, c], [a, b, c], [a, b, c, d], [a, b, c, d]]
+    assert [each["members"] for each in answers] == [
+        [a, c],
+        [a, b, c],
+        [a, b, c],
+        [a, b, c],
+        [a, b, c, d],
+        [a, b, c, d],
+    ]
     assert answers[-1]["record"] == b
     assert {each["customer"] for each in answers} == {a}
 
@@ -226,7 +233,11 @@ def test_batches_and_merges_at_once_lose_and_double_nothing(make_hub: MakeHub, c
     def load(part: int) -> list[Any]:
         return many(
             hubs[part % 2],
-            *(identify(key, id=f"{part}.{n}.{key}", facts={"first_name": f"{part}.{n}"}) for n in range(60) for key in keys),
+            *(
+                identify(key, id=f"{part}.{n}.{key}", facts={"first_name": f"{part}.{n}"})
+                for n in range(60)
+                for key in keys
+            ),
         )
 
     disturber = threading.Thread(target=disturb)
@@ -329,6 +340,10 @@ def test_no_personal_value_is_in_the_database_but_as_ciphertext(hub: Hub, owner:
                 assert canary.encode().hex() not in row, table
 
 
+def remembered(hub: Hub) -> set[str]:
+    return {record for record, _ in hub.vault._cache}
+
+
 def seals_that_do_not_open(hub: Hub, connection: Connection[Any]) -> int:
     """Seals under a key other than the one that is kept, for a cache that never heard of them."""
     hub.vault._cache.clear()
@@ -340,3 +355,84 @@ def seals_that_do_not_open(hub: Hub, connection: Connection[Any]) -> int:
     for record, id, n, box in rows:
         hub.vault.open(keys[record], id.bytes, n, bytes(box))
     return 0
+
+
+def test_a_slice_begun_after_the_one_before_was_written_sees_what_others_did_since(make_hub: MakeHub) -> None:
+    hub, other = make_hub(), make_hub()
+    a, b = opened(hub, "a", "b")
+    first = [hub.intake.accept(hub.local, each) for each in (merge(a, b), identify("c"))]
+    before = hub.desk.begin(first)
+    assert before.append is not None
+    before.append.done.result()  # Written, but not answered yet.
+    found = other.do(identify("c", facts={"name": "Анна"}))
+    merged = other.do(merge(a, b))["members"]
+    assert merged == [a, b]
+    merge_event = other.do(merge(a, found["record"]))["events"][0]["event"]
+    other.do(unmerge(customer=a, records=[b]))
+    asked = [
+        hub.intake.accept(hub.local, each) for each in (touch("a"), touch("b"), identify("c", facts={"name": "Анна"}))
+    ]
+    slice = hub.desk.begin(asked, before)
+    hub.desk.finish(before)
+    hub.desk.finish(slice)
+    answers = [each.answer or {} for each in asked]
+    assert [each["members"] for each in answers] == [[a, found["record"]], [b], [a, found["record"]]]
+    assert types(answers[2]) == [], "said already, in between, by somebody else"
+    assert merge_event
+
+
+def test_only_keys_that_are_stored_are_remembered(make_hub: MakeHub) -> None:
+    hub, other = make_hub(), make_hub()
+    asked = [hub.intake.accept(hub.local, identify(key)) for key in ("mine", "theirs")]
+    with other.pool.connection() as connection:
+        connection.execute("SELECT 1 FROM log WHERE id = 1 FOR UPDATE")
+        slice = hub.desk.begin(asked)
+        drawn = set(slice.made)
+        connection.rollback()
+    hub.desk.finish(slice)
+    assert drawn == remembered(hub) - {hub.installation.house}
+
+    asked = [hub.intake.accept(hub.local, identify(key)) for key in ("mine 2", "theirs 2")]
+    submit = hub.writer.submit
+
+    def late(append: Any) -> Any:
+        hub.writer.submit = submit  # type: ignore[method-assign]
+        other.do(identify("theirs 2"))
+        return submit(append)
+
+    hub.writer.submit = late  # type: ignore[method-assign]
+    slice = hub.desk.begin(asked)
+    drawn = set(slice.made)
+    hub.desk.finish(slice)
+    mine, theirs = (each.answer["record"] for each in asked if each.answer)
+    assert mine in drawn
+    assert theirs not in drawn
+    assert drawn & remembered(hub) == {mine}
+
+
+def test_starting_often_uses_up_no_numbers_of_types(hub: Hub, connection: Connection[Any]) -> None:
+    hub.types.number("something_new")
+    for _ in range(3):
+        type(hub.types)(lambda: hub.types._connect()).ensure(hub.reader.vocabulary.types)
+    hub.types.number("something_newer")
+    numbers = [n for (n,) in connection.execute("SELECT id FROM event_type ORDER BY id")]
+    assert numbers == list(range(1, len(numbers) + 1))
+
+
+@pytest.mark.parametrize(
+    ("fields", "path", "reason"),
+    [
+        ({"id": ""}, "id", "too_short"),
+        ({"id": "x" * 201}, "id", "too_long"),
+        ({"correlation": ""}, "correlation", "too_short"),
+        ({"occurred_at": "0001-01-01T00:00:00+14:00"}, "occurred_at", "too_early"),
+        ({"occurred_at": "2999-01-01T00:00:00Z"}, "occurred_at", "in_the_future"),
+        ({"facts": {"name": "a\0b"}}, "facts.name", "nul_character"),
+    ],
+)
+def test_what_cannot_be_taken_in_is_told_by_path_and_reason(
+    hub: Hub, fields: dict[str, Any], path: str, reason: str
+) -> None:
+    with pytest.raises(Invalid) as caught:
+        hub.do(touch("k", direction="out", **fields))
+    assert [(flaw.path, flaw.reason) for flaw in caught.value.flaws] == [(path, reason)]

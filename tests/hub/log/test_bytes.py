@@ -14,7 +14,7 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from psycopg import Connection
 
-from hub.keys import KeyFile, RecordKey, seal_digest, Vault
+from hub.keys import KeyFile, RecordKey, Vault, seal_digest
 from hub.log import wire
 from hub.wiring import Hub
 
