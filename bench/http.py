@@ -141,7 +141,7 @@ def batch(host: str, port: int, key: str, first: int) -> float:
     return asyncio.run(_batch(host, port, key, body))
 
 
-def measure() -> list[Figure]:
+def figures() -> list[Figure]:
     ours, bare, over_http, in_process = [], [], [], []
     with (
         process("-m", "bench.http", "bare") as (bare_host, bare_port, _),
@@ -188,4 +188,4 @@ if __name__ == "__main__":
     if sys.argv[1:] == ["bare"]:
         serve_bare()
     else:
-        show(measure())
+        show(figures())

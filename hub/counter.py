@@ -16,9 +16,10 @@ from typing import Generic, TypeVar
 
 import psycopg
 
-from hub.desk import Answer, Asked, Desk, Slice
+from hub.desk import Asked, Desk, Slice
 from hub.errors import Busy, HubError
 from hub.projector import describe
+from hub.receipts import Answer
 
 ROOM = 1_000  # Commands that may wait; whoever comes then is asked to come again.
 SLICE = 250  # Commands decided together.

@@ -31,6 +31,12 @@ ERRORS: Mapping[str, Both] = {
         "The columns of a read model's table are not the fields of its row.",
         "Столбцы таблицы представления не совпадают с полями его строки.",
     ),
+    "unknown-shape": (
+        "The log holds an event of a type or schema version this release does not know.",
+        "В журнале есть событие такого типа или версии, которых этот выпуск не знает.",
+    ),
+    "mapping-error": ("The mapping cannot be used.", "Этим описанием воспользоваться нельзя."),
+    "file-error": ("The file cannot be read as it is described.", "Файл нельзя прочитать так, как он описан."),
     "busy": ("The hub is busy; ask again shortly.", "Хаб занят; повторите запрос чуть позже."),
     "behind": (
         "The read side has not caught up with that position yet; ask again shortly.",
@@ -121,6 +127,8 @@ REASONS: Mapping[str, Both] = {
     "too_large": ("is too large", "слишком велико"),
     "wrong_form": ("does not have the right form", "не той формы"),
     "offset_missing": ("needs a time-zone offset", "нужно смещение часового пояса"),
+    "too_early": ("lies too far in the past", "слишком далеко в прошлом"),
+    "not_a_number": ("is not a number", "не число"),
     "in_the_future": ("lies in the future", "находится в будущем"),
     "not_json": ("is not JSON", "не JSON"),
     "not_an_object": ("is not a JSON object", "не объект JSON"),

@@ -201,7 +201,7 @@ def _shown(path: str) -> str:
 
 
 def _is_name(part: str, among_personal: bool) -> bool:
-    if among_personal and part not in _OURS and not (part.isdecimal() and len(part) < 4):
+    if among_personal and part not in _OURS:
         return False
     return len(part) <= 64 and part.isprintable()
 

@@ -58,7 +58,9 @@ def served(database_url: str, tmp_path: Path) -> Iterator[Served]:
             )[1]
             for role in ROLES
         }
-        server = uvicorn.Server(uvicorn.Config(create_app(hub), port=0, log_config=None, access_log=False, lifespan="off"))
+        server = uvicorn.Server(
+            uvicorn.Config(create_app(hub), port=0, log_config=None, access_log=False, lifespan="off")
+        )
         thread = threading.Thread(target=server.run)
         thread.start()
         while not server.started:

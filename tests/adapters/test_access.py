@@ -12,7 +12,7 @@ from hub.principals import ROLES, SeparationOfDuties
 from tests.adapters.conftest import Served, touch
 
 NOBODY = "0198c0de-0000-7000-8000-000000000000"
-CALLS = {
+CALLS: dict[str, tuple[str, str, object]] = {
     "card": ("GET", f"/v1/customers/{NOBODY}", None),
     "find": ("POST", "/v1/customers/find", {"source": "shop", "key": "1"}),
     "timeline": ("GET", f"/v1/customers/{NOBODY}/timeline", None),
@@ -38,7 +38,7 @@ ASKS = {
     "merge_customers": {"steward"},
     "register_source": {"admin"},
 }
-COMMANDS = {
+COMMANDS: dict[str, dict[str, object]] = {
     "record_touch": touch("1", source="shop"),
     "identify_customer": {"command": "identify_customer", "source": "shop", "key": "1"},
     "merge_customers": {"command": "merge_customers", "customers": [NOBODY, NOBODY]},
@@ -66,7 +66,8 @@ def test_every_role_and_a_command_of_each_kind(shop: Served) -> None:
 
 @pytest.mark.parametrize("name", CALLS)
 @pytest.mark.parametrize(
-    "authorization", [None, "", "Bearer", "Bearer x", "Basic aHViOmh1Yg==", "Bearer hub_x_y", "Bearer hub__", "Bearer hub_é_y"]
+    "authorization",
+    [None, "", "Bearer", "Bearer x", "Basic aHViOmh1Yg==", "Bearer hub_x_y", "Bearer hub__", "Bearer hub_é_y"],
 )
 def test_without_a_good_key_nothing_is_answered(served: Served, name: str, authorization: str | None) -> None:
     method, path, body = CALLS[name]

@@ -46,9 +46,7 @@ def test_every_line_is_answered_in_order_whatever_is_wrong_with_one(shop: Served
     commands[13] = 5
     body = ndjson(commands) if kind == NDJSON else json.dumps(commands).encode()
     answers = send(shop, body, kind)
-    assert [each["status"] for each in answers] == [
-        {3: 422, 7: 403, 11: 409, 13: 422}.get(n, 200) for n in range(20)
-    ]
+    assert [each["status"] for each in answers] == [{3: 422, 7: 403, 11: 409, 13: 422}.get(n, 200) for n in range(20)]
     assert answers[3]["errors"] == [{"path": "command", "reason": "unknown_command"}]
     assert answers[11]["type"].endswith("/id-reused")
     told = [each for each in answers if each["status"] == 200]
@@ -78,7 +76,7 @@ def test_the_same_batch_many_times_at_once_writes_once(shop: Served) -> None:
 @pytest.mark.parametrize("kind", ["application/json", NDJSON])
 def test_the_first_answer_comes_before_the_last_line_is_sent(shop: Served, kind: str) -> None:
     where = urlsplit(shop.base)
-    with socket.create_connection((where.hostname, where.port), timeout=10) as connection:  # type: ignore[arg-type]
+    with socket.create_connection((where.hostname, where.port), timeout=10) as connection:
         connection.sendall(
             f"POST /v1/commands/batch HTTP/1.1\r\nHost: hub\r\nAuthorization: Bearer {shop.keys['channel']}\r\n"
             f"Content-Type: {kind}\r\nTransfer-Encoding: chunked\r\n\r\n".encode()
@@ -153,7 +151,9 @@ def test_what_unpacks_out_of_proportion_is_stopped(shop: Served) -> None:
 def test_a_line_too_long_or_too_deep_is_refused_alone(shop: Served) -> None:
     long = touch("1", content={"text": "я" * 40_000})
     deep = '{"command":"record_touch","key":"1","channel":"shop","content":' + '{"a":' * 40 + "1" + "}" * 41
-    body = b"\n".join([ndjson([touch("1")]), json.dumps(long, ensure_ascii=False).encode(), deep.encode(), ndjson([touch("2")])])
+    body = b"\n".join(
+        [ndjson([touch("1")]), json.dumps(long, ensure_ascii=False).encode(), deep.encode(), ndjson([touch("2")])]
+    )
     answers = send(shop, body)
     assert [each["status"] for each in answers] == [200, 413, 422, 200]
     assert answers[2]["errors"] == [{"path": "", "reason": "too_deep"}]
@@ -207,7 +207,7 @@ def test_too_many_batches_at_once_are_asked_to_come_again(shop: Served) -> None:
     held = []
     try:
         for _ in range(8):
-            held.append(socket.create_connection((where.hostname, where.port), timeout=10))  # type: ignore[arg-type]
+            held.append(socket.create_connection((where.hostname, where.port), timeout=10))
             held[-1].sendall(head)
             assert held[-1].recv(100).startswith(b"HTTP/1.1 200")
         answer = shop.ask("channel", "POST", "/v1/commands/batch", json=[])

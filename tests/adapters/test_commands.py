@@ -89,9 +89,7 @@ def test_many_clients_at_once_are_all_answered(shop: Served) -> None:
     ],
 )
 def test_what_is_wrong_is_told_with_path_and_reason(shop: Served, command: object, path: str, reason: str) -> None:
-    answer = shop.client.post(
-        "/v1/commands", json=command, headers={"Authorization": f"Bearer {shop.keys['channel']}"}
-    )
+    answer = shop.client.post("/v1/commands", json=command, headers={"Authorization": f"Bearer {shop.keys['channel']}"})
     assert answer.status_code == 422
     assert {"path": path, "reason": reason} in answer.json()["errors"]
 

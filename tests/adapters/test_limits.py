@@ -17,7 +17,9 @@ JSON = {"Content-Type": "application/json"}
 
 
 def deep(levels: int) -> bytes:
-    return b'{"command":"record_touch","key":"1","channel":"shop","content":{"a":' + b"[" * levels + b"]" * levels + b"}}"
+    return (
+        b'{"command":"record_touch","key":"1","channel":"shop","content":{"a":' + b"[" * levels + b"]" * levels + b"}}"
+    )
 
 
 def test_a_command_of_64_kib_is_taken_and_a_larger_one_is_not(shop: Served) -> None:
@@ -31,7 +33,7 @@ def test_a_command_of_64_kib_is_taken_and_a_larger_one_is_not(shop: Served) -> N
 
 def test_a_body_without_a_length_is_counted_as_it_arrives(shop: Served) -> None:
     where = urlsplit(shop.base)
-    with socket.create_connection((where.hostname, where.port), timeout=10) as connection:  # type: ignore[arg-type]
+    with socket.create_connection((where.hostname, where.port), timeout=10) as connection:
         connection.sendall(
             f"POST /v1/commands HTTP/1.1\r\nHost: hub\r\nAuthorization: Bearer {shop.keys['channel']}\r\n"
             "Content-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n".encode()
@@ -44,7 +46,7 @@ def test_a_body_without_a_length_is_counted_as_it_arrives(shop: Served) -> None:
 def test_a_body_that_never_comes_is_not_waited_for(shop: Served, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(bodies, "PATIENCE", 0.3)
     where = urlsplit(shop.base)
-    with socket.create_connection((where.hostname, where.port), timeout=10) as connection:  # type: ignore[arg-type]
+    with socket.create_connection((where.hostname, where.port), timeout=10) as connection:
         connection.sendall(
             f"POST /v1/commands HTTP/1.1\r\nHost: hub\r\nAuthorization: Bearer {shop.keys['channel']}\r\n"
             "Content-Type: application/json\r\nContent-Length: 100\r\n\r\n{".encode()
@@ -66,14 +68,18 @@ def test_brackets_in_texts_are_no_depth(shop: Served) -> None:
     assert shop.do(touch("1", content={"text": "[{" * 100 + '"\\"[['})).status_code == 200
 
 
-@pytest.mark.parametrize("kind", [None, "text/plain", "application/xml", "application/json; charset=cp1251", "application/x-ndjson"])
+@pytest.mark.parametrize(
+    "kind", [None, "text/plain", "application/xml", "application/json; charset=cp1251", "application/x-ndjson"]
+)
 def test_another_content_type_is_not_taken(shop: Served, kind: str | None) -> None:
     headers = {"Content-Type": kind} if kind else {}
     answer = shop.ask("channel", "POST", "/v1/commands", content=json.dumps(touch("1")).encode(), headers=headers)
     assert answer.status_code == 415
 
 
-@pytest.mark.parametrize("kind", ["application/json; charset=utf-8", "Application/JSON", 'application/json;charset="UTF-8"'])
+@pytest.mark.parametrize(
+    "kind", ["application/json; charset=utf-8", "Application/JSON", 'application/json;charset="UTF-8"']
+)
 def test_json_is_taken_however_it_is_spelled(shop: Served, kind: str) -> None:
     body = json.dumps(touch("1"), ensure_ascii=False).encode()
     assert shop.ask("channel", "POST", "/v1/commands", content=body, headers={"Content-Type": kind}).status_code == 200

@@ -1,0 +1,297 @@
+"""`hub serve` as a process: it starts with nothing, ends cleanly, and a kill loses nothing that was answered."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import socket
+import stat
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from pathlib import Path
+from threading import Event
+from typing import Any
+
+import httpx2
+import pytest
+
+from hub import Hub
+from tests.adapters.conftest import touch
+
+ROOT = Path(__file__).parents[2]
+
+
+class Server:
+    """One `hub serve` after another, on one database and one address."""
+
+    def __init__(self, data: Path, database_url: str | None) -> None:
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            port = free.getsockname()[1]
+        self.base = f"http://127.0.0.1:{port}"
+        self.environment = {**os.environ, "HUB_DATA": str(data), "HUB_LISTEN": f"127.0.0.1:{port}", "HUB_LANG": "en"}
+        if database_url:
+            self.environment["HUB_DATABASE_URL"] = database_url
+        self.said: list[str] = []
+        self.process: subprocess.Popen[str] | None = None
+        self.log = data.parent / "serve.log"
+
+    def start(self) -> None:
+        with self.log.open("ab") as log:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "hub", "serve"],
+                cwd=ROOT, env=self.environment, stdout=subprocess.PIPE, stderr=log, text=True,
+            )  # fmt: skip
+        assert self.process.stdout is not None
+        for line in self.process.stdout:
+            self.said.append(line.strip())
+            if "http://" in line:
+                return
+        raise AssertionError(self.log.read_text())
+
+    def key(self, role: str) -> str:
+        return next(line.removeprefix(f"{role}: ") for line in self.said if line.startswith(f"{role}: "))
+
+    def end(self, number: int = signal.SIGTERM) -> int:
+        assert self.process is not None
+        assert self.process.stdout is not None
+        self.process.send_signal(number)
+        code = self.process.wait(30)
+        self.process.stdout.close()
+        self.process = None
+        return code
+
+    def hub(self, *words: str, **environment: str) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-m", "hub", *words]
+        return subprocess.run(
+            command, cwd=ROOT, env={**self.environment, **environment}, capture_output=True, text=True, timeout=60
+        )
+
+    def children(self) -> list[int]:
+        assert self.process is not None
+        found = subprocess.run(["ps", "-o", "pid=", "--ppid", str(self.process.pid)], capture_output=True, text=True)
+        return [int(pid) for pid in found.stdout.split()]
+
+
+@pytest.fixture
+def server(folder: Path, database_url: str) -> Iterator[Server]:
+    server = Server(folder / "data", database_url)
+    server.start()
+    yield server
+    if server.process is not None:
+        server.end()
+
+
+def post(client: httpx2.Client, key: str, command: dict[str, Any]) -> httpx2.Response:
+    return client.post("/v1/commands", json=command, headers={"Authorization": f"Bearer {key}"})
+
+
+def test_the_first_start_makes_two_keys_and_says_them_once(server: Server) -> None:
+    kept = Path(server.environment["HUB_DATA"]) / "first-keys.txt"
+    assert stat.S_IMODE(kept.stat().st_mode) == 0o600
+    assert kept.read_text().split() == [
+        word for role in ("admin", "operator") for word in (f"{role}:", server.key(role))
+    ]
+    with httpx2.Client(base_url=server.base) as client:
+        assert post(client, server.key("admin"), {"command": "register_source", "name": "shop"}).status_code == 200
+        assert post(client, server.key("operator"), touch("1", source="shop")).status_code == 200
+    server.end()
+    server.said.clear()
+    server.start()
+    assert server.said == [f"hub: {server.base}"]
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_it_ends_within_seconds_and_takes_its_children_along(server: Server, number: int) -> None:
+    children = server.children()
+    assert len(children) == 1
+    began = time.monotonic()
+    assert server.end(number) == 0
+    assert time.monotonic() - began < 6
+    for pid in children:
+        with pytest.raises(ProcessLookupError):
+            os.kill(pid, 0)
+
+
+def test_the_read_side_is_started_again_when_it_dies(server: Server) -> None:
+    (child,) = server.children()
+    os.kill(child, signal.SIGKILL)
+    with httpx2.Client(base_url=server.base, timeout=30) as client:
+        position = post(client, server.key("admin"), {"command": "register_source", "name": "shop"}).json()["position"]
+        deadline = time.monotonic() + 20
+        headers = {"Authorization": f"Bearer {server.key('operator')}"}
+        while client.get(f"/v1/read-models?at_least={position}", headers=headers).status_code != 200:
+            assert time.monotonic() < deadline
+    (again,) = server.children()
+    assert again != child
+
+
+def test_the_read_side_ends_when_its_parent_was_killed(server: Server) -> None:
+    (child,) = server.children()
+    server.end(signal.SIGKILL)
+    deadline = time.monotonic() + 10
+    while Path(f"/proc/{child}").exists():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+def load(server: Server, key: str, stop: Event, thread: int) -> list[tuple[dict[str, Any], dict[str, Any]]]:
+    """Send commands until the server is gone; gives each that was answered, with its answer."""
+    answered = []
+    with httpx2.Client(base_url=server.base, timeout=10) as client:
+        for n in range(100_000):
+            if stop.is_set():
+                break
+            command = touch(f"{thread}-{n % 10}", source="shop", id=f"{thread}-{n}")
+            try:
+                answer = post(client, key, command)
+            except httpx2.HTTPError:
+                break
+            if answer.status_code == 200:
+                answered.append((command, answer.json()))
+            elif answer.status_code != 503:
+                raise AssertionError(answer.text)
+    return answered
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+def test_nothing_answered_is_lost_and_nothing_sent_again_is_doubled(server: Server, number: int) -> None:
+    with httpx2.Client(base_url=server.base) as client:
+        assert post(client, server.key("admin"), {"command": "register_source", "name": "shop"}).status_code == 200
+    key = server.key("operator")
+    stop = Event()
+    with ThreadPoolExecutor(8) as threads:
+        running = [threads.submit(load, server, key, stop, n) for n in range(8)]
+        time.sleep(1.5)
+        code = server.end(number)
+        stop.set()
+        answered = [pair for each in running for pair in each.result()]
+    assert code == (0 if number == signal.SIGTERM else -signal.SIGKILL)
+    assert len(answered) > 50
+    server.start()
+    with httpx2.Client(base_url=server.base, timeout=30) as client, ThreadPoolExecutor(8) as threads:
+        told = list(threads.map(lambda pair: post(client, key, pair[0]).json(), answered))
+    for (_, first), again in zip(answered, told, strict=True):
+        assert again == {**first, "replayed": True}
+    written = [event["position"] for _, answer in answered for event in answer["events"]]
+    assert len(written) == len(set(written))
+
+
+def test_a_batch_under_way_ends_in_order_when_the_server_stops(server: Server) -> None:
+    with httpx2.Client(base_url=server.base) as client:
+        post(client, server.key("admin"), {"command": "register_source", "name": "shop"})
+    key = server.key("operator")
+    began = Event()
+
+    def lines() -> Iterator[bytes]:
+        for n in range(400):
+            yield json.dumps(touch(str(n), source="shop", id=f"b-{n}")).encode() + b"\n"
+            if n == 50:
+                began.set()
+            time.sleep(0.02)
+
+    received = b""
+
+    def send() -> None:
+        nonlocal received
+        headers = {"Authorization": f"Bearer {key}", "Content-Type": "application/x-ndjson"}
+        with (
+            suppress(httpx2.HTTPError),
+            httpx2.Client(base_url=server.base, timeout=30) as client,
+            client.stream("POST", "/v1/commands/batch", content=lines(), headers=headers) as answer,
+        ):
+            for part in answer.iter_bytes():
+                received += part
+
+    with ThreadPoolExecutor(1) as threads:
+        sending = threads.submit(send)
+        began.wait(20)
+        time.sleep(0.3)
+        moment = time.monotonic()
+        assert server.end() == 0
+        assert time.monotonic() - moment < 7
+        sending.result()
+    answers = [json.loads(line) for line in received.splitlines() if line.endswith(b"}")]
+    done = [each["id"] for each in answers if each["status"] == 200]
+    server.start()
+    with httpx2.Client(base_url=server.base) as client:
+        for id in done:
+            again = post(client, key, touch(id.removeprefix("b-"), source="shop", id=id))
+            assert again.json()["replayed"] is True
+
+
+def test_an_address_in_use_is_told(server: Server) -> None:
+    told = server.hub("serve")
+    assert told.returncode == 1
+    assert "HUB_LISTEN" in told.stderr
+    assert "Traceback" not in told.stderr
+
+
+def test_with_nothing_at_all_it_brings_its_own_database(folder: Path) -> None:
+    server = Server(folder / "data", None)
+    server.start()
+    try:
+        with httpx2.Client(base_url=server.base) as client:
+            assert (
+                post(client, server.key("admin"), {"command": "register_source", "name": "shop"}).json()["position"]
+                == 1
+            )
+        status = server.hub("status", "--json")
+        assert json.loads(status.stdout)["head"] == 1
+    finally:
+        assert server.end() == 0
+
+
+def test_keys_at_the_terminal(server: Server) -> None:
+    made = server.hub("key", "create", "--role", "steward", "--person", "Анна", "--days", "30", "--json")
+    assert made.returncode == 0, made.stderr
+    key = json.loads(made.stdout)
+    with httpx2.Client(base_url=server.base) as client:
+        headers = {"Authorization": f"Bearer {key['key']}"}
+        assert client.get("/v1/quarantine", headers=headers).status_code == 200
+        listed = json.loads(server.hub("key", "list", "--json").stdout)["items"]
+        assert next(each for each in listed if each["id"] == key["id"])["person"] == "Анна"
+        assert "secret" not in str(listed)
+        assert server.hub("key", "revoke", key["id"]).returncode == 0
+        time.sleep(0.6)
+        assert client.get("/v1/quarantine", headers=headers).status_code == 401
+    plain = server.hub("key", "create", "--role", "auditor")
+    assert re.match(r"hub_\w{12}_\S{43}\n", plain.stdout)
+
+
+@pytest.mark.parametrize(
+    ("words", "code"),
+    [
+        (("key", "create", "--role", "king"), 2),
+        (("key", "create", "--role", "channel"), 2),
+        (("key", "create"), 2),
+        (("nonsense",), 2),
+        (("card",), 2),
+        (("key", "revoke", "nothing"), 1),
+        (("card", "0198c0de-0000-7000-8000-000000000000"), 1),
+        (("card", "nobody"), 1),
+        (("status",), 0),
+        (("key", "list"), 0),
+    ],
+)
+def test_the_terminal_says_how_it_went(folder: Path, database_url: str, words: tuple[str, ...], code: int) -> None:
+    told = Server(folder / "data", database_url).hub(*words, HUB_LANG="ru")
+    assert told.returncode == code, told.stderr
+    assert "Traceback" not in told.stderr
+    if code == 1:
+        assert re.search("[а-я]", told.stderr)
+
+
+def test_a_card_at_the_terminal(folder: Path, database_url: str) -> None:
+    server = Server(folder / "data", database_url)
+    with Hub(database_url, folder / "data") as hub:
+        hub.do({"command": "register_source", "name": "shop"})
+        id = hub.do(touch("1", source="shop", facts={"first_name": "Иван"}))["customer"]
+    assert json.loads(server.hub("card", id, "--json").stdout)["facts"]["first_name"]["value"] == "Иван"
+    assert "Иван" in server.hub("card", id).stdout
