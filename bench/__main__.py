@@ -1,8 +1,8 @@
 """Every figure the README claims, each against its yardstick in the same run.
 
-    python -m bench                 all of them; some forty minutes, ten of them under a held snapshot
-    python -m bench --quick         the same measurements, smaller
-    python -m bench pipeline merge  only these
+python -m bench                 all of them; some forty minutes, ten of them under a held snapshot
+python -m bench --quick         the same measurements, smaller
+python -m bench pipeline merge  only these
 """
 
 from __future__ import annotations

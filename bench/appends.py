@@ -77,7 +77,9 @@ def ours(writer: Writer, number: int) -> Callable[[], None]:
 
 
 def figures(held_minutes: float = 10.0) -> list[Figure]:
-    mine, library, held = [], [], []
+    mine: list[float] = []
+    library: list[float] = []
+    held: list[float] = []
     with hub() as opened:
         append, other = ours(opened.writer, opened.types.number("small")), theirs(opened.url)
         rate(append, 1.0)
@@ -90,8 +92,7 @@ def figures(held_minutes: float = 10.0) -> list[Figure]:
             snapshot.execute("COMMIT; BEGIN ISOLATION LEVEL REPEATABLE READ")
             snapshot.execute("SELECT count(*) FROM log")
             rate(append, held_minutes * 60)
-            for _ in range(ROUNDS):
-                held.append(rate(append))
+            held.extend(rate(append) for _ in range(ROUNDS))
             snapshot.rollback()
         free = [rate(append) for _ in range(ROUNDS)]
     return [

@@ -1,7 +1,4 @@
-"""The read side: how fast touches are folded into all read models, and how long a card takes.
-
-python -m bench.read_side [events] [records]
-"""
+"""The read side: how fast touches are folded into all read models, and how long a card takes."""
 
 from __future__ import annotations
 
@@ -15,6 +12,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
+from bench.support import Figure, timed
 from hub.clock import fresh_id, now
 from hub.database import connect
 from hub.embedded import EmbeddedPostgres
@@ -213,43 +211,47 @@ def percentiles(taken: list[float]) -> str:
     return f"p50 {taken[len(taken) // 2]:6.2f} ms   p99 {taken[len(taken) * 99 // 100]:6.2f} ms"
 
 
-def main(events: int = 200_000, records: int = 20_000) -> None:
+def figures(events: int = 200_000, records: int = 20_000) -> list[Figure]:
     with tempfile.TemporaryDirectory(prefix="hub-bench-") as folder:
         Path(folder).chmod(0o711)
         server = EmbeddedPostgres(Path(folder))
         url = server.start()
         try:
             migrate(url)
-            report(url, events, records)
+            return report(url, events, records)
         finally:
             server.stop()
 
 
-def report(url: str, events: int, records: int) -> None:
+def report(url: str, events: int, records: int) -> list[Figure]:
     filled = Filled(url)
     opened = filled.append(filled.people(records))
     with connect(url) as connection:
-        started = time.perf_counter()
-        catch_up(connection, filled.reader, READ_MODELS)
-        rate = opened / (time.perf_counter() - started)
-        print(f"records, facts, identifiers   {rate:10,.0f} events/s, one thread")
+        seconds = timed(lambda: catch_up(connection, filled.reader, READ_MODELS))
+        say("records, facts, identifiers", f"{opened / seconds:,.0f} events/s, one thread")
     head = filled.append(filled.touches(events))
-    rate = measure_pump(filled, head, events)
-    print(f"touches, every read model     {rate:10,.0f} events/s")
+    live = measure_pump(filled, head, events)
     with connect(url) as connection:
         for model in READ_MODELS:
             restart(connection, model)
         connection.commit()
-    print(f"all of it, from the beginning {measure_pump(filled, head, head):10,.0f} events/s")
-    print(f"an event costs                {where_the_time_goes(filled, head)}")
-    print(f"until a touch is shown        {percentiles(measure_live(filled))}")
+    say("all of it, from the beginning", f"{measure_pump(filled, head, head):,.0f} events/s")
+    say("an event costs", where_the_time_goes(filled, head))
+    shown = measure_live(filled)
     ids = random.Random(1).sample(filled.records, min(records, 2000))
     with connect(url, autocommit=True) as connection:
         view = View(connection, filled.reader, filled.fingerprint)
-        print(f"card                          {percentiles(measure(lambda id: card_of(view, id), ids))}")
-        print(f"timeline                      {percentiles(measure(lambda id: timeline_of(view, id), ids))}")
+        card = measure(lambda id: card_of(view, id), ids)
+        say("timeline", percentiles(measure(lambda id: timeline_of(view, id), ids)))
     filled.writer.close()
+    return [
+        Figure(
+            "live read side, all read models", f"{live:,.0f} events/s", "", None, "≥ 15,000 events/s", live >= 15_000
+        ),
+        Figure("until a touch is on the card", percentiles(shown), "", None, "", None),
+        Figure("a card, one client", percentiles(card), "", None, "", None),
+    ]
 
 
-if __name__ == "__main__":
-    main(*map(int, sys.argv[1:]))
+def say(what: str, found: str) -> None:
+    print(f"{what:30} {found}", file=sys.stderr, flush=True)

@@ -51,9 +51,10 @@ class Merging:
 
 
 def boundary(command: MergeCustomers, known: Known) -> Boundary[Merging]:
-    subjects = []
+    subjects: list[Subject] = []
     for id in dict.fromkeys(command.customers):
-        subjects.append((yield from by_id(id, seen=command.seen)))
+        subject = yield from by_id(id, seen=command.seen)
+        subjects.append(subject)
     yield scopes_of(subjects)
     return Merging(tuple(subjects))
 

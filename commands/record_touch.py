@@ -185,15 +185,15 @@ def _touch(
         if command.identifier is not None and normal is not None:
             by = (known.fingerprint("contacts-by", command.identifier.kind, normal, month) for month in contact.months)
             tags = tuple(dict.fromkeys((*tags, *by)))
-    said = {name: value for name in AS_SAID if (value := getattr(command, name)) is not None}
-    ids = {kind: name.id for kind, name in state.names.items()}
+    said: dict[str, Any] = {name: value for name in AS_SAID if (value := getattr(command, name)) is not None}
+    said.update((kind, name.id) for kind, name in state.names.items())
     if used is not None:
         said["identifier"] = used
     if clear:
         said["data"] = clear
     if quarantined:
         said["quarantined"] = quarantined
-    event = TouchRecorded(record=subject.record, contact=contact, **said, **ids)
+    event = TouchRecorded(record=subject.record, contact=contact, **said)
     return Draft(event, (Secret(subject.record, content, tags),) if content or tags else ())
 
 
@@ -207,7 +207,8 @@ def _contact(
     months: tuple[str, ...] = (month_of(known.occurred_at),)
     repeated: tuple[bytes, ...] = ()
     if first is not None:
-        assert isinstance(first.event, TouchRecorded) and first.event.contact is not None
+        assert isinstance(first.event, TouchRecorded)
+        assert first.event.contact is not None
         id = first.event.contact.contact
         months = tuple(dict.fromkeys((*first.event.contact.months, *months)))
         repeated = tuple(sorted(first.sealed_tags))

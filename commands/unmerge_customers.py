@@ -59,7 +59,8 @@ def boundary(command: UnmergeCustomers, known: Known) -> Boundary[Taken]:
         raise Unknown
     subjects: list[Subject] = []
     for record in dict.fromkeys(end for link in found[0].event.links for end in (link.a, link.b)):
-        subjects.append((yield from by_id(record, seen=command.seen)))
+        subject = yield from by_id(record, seen=command.seen)
+        subjects.append(subject)
     parts = {subject.customer: subject.component for subject in subjects}
     return Taken(subjects[0].record, tuple(parts.values()))
 
@@ -75,7 +76,8 @@ def decide(command: UnmergeCustomers, state: Taken, known: Known) -> Outcome:
     else:
         (whole,) = state.parts
         taken, kept = _cut(whole, set(command.records), known)
-    drafts, resulting = [], []
+    drafts: list[Draft] = []
+    resulting: list[Component] = []
     for part in state.parts:
         gone = _within(part, taken)
         pieces = components(part.members, _within(part, kept)) if gone else (part,)
@@ -101,7 +103,7 @@ def _unmerged(command: UnmergeCustomers, known: Known, gone: Sequence[Link], pie
 
 
 def _cut(whole: Component, out: set[RecordId], known: Known) -> tuple[list[Link], list[Link]]:
-    """Links across the cut, and what stands afterwards: what remains stays one customer even where the cut was its bridge."""
+    """Links across the cut, and what stands after it; what remains stays one customer, even across a lost bridge."""
     if not out <= set(whole.members):
         raise NotAMember
     taken = [link for link in whole.links if (link.a in out) != (link.b in out)]

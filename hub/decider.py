@@ -60,7 +60,7 @@ class Secret(NamedTuple):
 
 @dataclass(slots=True)
 class Draft:
-    """An event decided on, with what must be sealed beside it. The desk draws the id where the event does not name itself."""
+    """An event decided on, and what must be sealed beside it. The desk draws the id where the event names none."""
 
     event: Event
     secrets: tuple[Secret, ...] = ()

@@ -58,9 +58,7 @@ def clear_and_sealed(data: dict[str, Any]) -> tuple[dict[str, int | bool | str],
         text = repr(value) if isinstance(value, float) else str(value)
         if not is_code(name):
             sealed[name] = value
-        elif isinstance(value, bool):
-            clear[name] = value
-        elif isinstance(value, int) and abs(value) < 1 << 63 and not looks_personal(text):
+        elif isinstance(value, bool) or (isinstance(value, int) and abs(value) < 1 << 63 and not looks_personal(text)):
             clear[name] = value
         elif isinstance(value, float | str) and is_code(text):
             clear[name] = text

@@ -13,7 +13,7 @@ from hub import clock
 from hub.database import connect
 from hub.errors import WrongKeys
 from hub.events import RecordId
-from hub.events.base import uuid_bytes, uuid_text
+from hub.events.base import uuid_text
 from hub.keys import KeyFile, Vault
 
 KEY_FILE = "keys.json"
@@ -29,7 +29,10 @@ class Installation:
 
 
 def installation(url: str, data: Path) -> Installation:
-    """Read the installation, or make it at the first start. Raises WrongKeys before anything is written under a wrong key."""
+    """Read the installation, or make it at the first start.
+
+    Raises WrongKeys before anything is written under a wrong key.
+    """
     with connect(url) as connection:
         connection.execute("SELECT pg_advisory_xact_lock(hashtextextended('hub.installation', 0))")
         row = connection.execute(
@@ -55,9 +58,9 @@ def _first_start(connection: Connection[Any], keys: KeyFile) -> Installation:
     )
     for epoch, key in keys.key_encryption.items():
         connection.execute("INSERT INTO kek_epoch VALUES (%s, %s)", (epoch, keys.check_value(key)))
-    key = Vault(keys, tenant).make(house)
+    own = Vault(keys, tenant).make(house)
     connection.execute(
         "INSERT INTO record_key (record, class, key, epoch, wrapped) VALUES (%s, 0, %s, %s, %s)",
-        (uuid_bytes(house).hex(), key.number, key.epoch, key.wrapped),
+        (house, own.number, own.epoch, own.wrapped),
     )
     return Installation(tenant, house, keys)

@@ -87,7 +87,7 @@ class Intake:
 
 
 def _name(decider: Decider[Any, Any]) -> str:
-    (name,) = decider.command.model_fields["command"].annotation.__args__  # type: ignore[union-attr]
+    (name,) = decider.command.model_fields["command"].annotation.__args__
     assert isinstance(name, str)
     return name
 

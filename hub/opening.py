@@ -50,6 +50,7 @@ def key_of(
 
 
 def opening(subject: Subject, key: str, party: Party | None) -> Draft:
-    assert subject.source is not None and subject.key_tag is not None
+    assert subject.source is not None
+    assert subject.key_tag is not None
     event = RecordOpened(record=subject.record, source=subject.source.source, party=party or subject.source.party)
     return Draft(event, (Secret(subject.record, {"key": key}, (subject.key_tag,)),))

@@ -60,7 +60,7 @@ def replayed(id: str, given: Given) -> Answer:
     members = said.get("members", [record] if record else [])
     events = said["events"]
     answer = _answer(id, given.first or 0, given.last, record, members, events, said.get("quarantined", []))
-    return answer | said.get("also", {}) | {"replayed": True}
+    return {**answer, **said.get("also", {}), "replayed": True}
 
 
 def answered(id: str, first: int, outcome: Outcome, drafts: Sequence[Draft], said: bytes) -> Answer:
@@ -69,7 +69,7 @@ def answered(id: str, first: int, outcome: Outcome, drafts: Sequence[Draft], sai
     events = [(draft.event.stored_name, draft.id) for draft in drafts]
     last = first + len(drafts) - 1
     answer = _answer(id, first, last, outcome.record, list(outcome.members), events, quarantined)
-    return answer | outcome.also if outcome.also else answer
+    return {**answer, **outcome.also} if outcome.also else answer
 
 
 def _answer(

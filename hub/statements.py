@@ -28,8 +28,24 @@ from hub.identity.normalise import Unfit, birth_date, identifier, is_kind
 from hub.log.read import Scope
 
 ATTRIBUTES = frozenset(
-    "name first_name last_name patronymic birth_date gender phone email address city country language"
-    " time_zone company job_title organisation_name".split()
+    (
+        "name",
+        "first_name",
+        "last_name",
+        "patronymic",
+        "birth_date",
+        "gender",
+        "phone",
+        "email",
+        "address",
+        "city",
+        "country",
+        "language",
+        "time_zone",
+        "company",
+        "job_title",
+        "organisation_name",
+    )
 )
 CLEAR = frozenset({"city", "country", "language", "time_zone", "party"})
 

@@ -52,7 +52,7 @@ class Ahead:
     def __init__(self, before: Ahead | None = None) -> None:
         self._by_tag: dict[bytes, list[tuple[int, Recorded]]] = {}
         self._fresh: set[bytes] = set()
-        self.count = before.count if before else 0
+        self.count: int = before.count if before else 0
         self.before = before
 
     def add(self, line: int, event: Recorded, tags: Iterable[bytes]) -> None:
@@ -75,10 +75,7 @@ class Ahead:
     def touches(self, scopes: Iterable[Scope]) -> bool:
         mine = self._by_tag
         before = self.before._by_tag if self.before else {}
-        for scope in scopes:
-            if scope.tag in mine or scope.tag in before:
-                return True
-        return False
+        return any(scope.tag in mine or scope.tag in before for scope in scopes)
 
     def of(self, scope: Scope) -> Iterator[tuple[int, Recorded]]:
         """In order: the line (-1: in the slice before) and its event."""

@@ -31,7 +31,7 @@ def test_the_tour_runs_from_top_to_bottom(folder: Path, monkeypatch: pytest.Monk
     names: dict[str, Any] = {}
     try:
         for block in tour:
-            exec(compile(block, "README.md", "exec"), names)  # noqa: S102 - this page is ours
+            exec(compile(block, "README.md", "exec"), names)
     finally:
         if "hub" in names:
             names["hub"].close()

@@ -1,6 +1,7 @@
 """What an event is: a fact in the past tense, its parts, its tags, its envelope, and the bytes it is stored as.
 
-Stored bytes are for ever. `data` is JSON with sorted keys in UTF-8, without floats, and without what equals its default (so a default never changes once shipped):
+Stored bytes are for ever. `data` is JSON with sorted keys in UTF-8, without floats, and without what equals its
+default (so a default never changes once shipped):
 
     {"body": {…}, "causation": …, "occurred_at": µs, "principal": …, "role": …, "schema": 1, "seals": […], "v": 1, …}
 

@@ -48,7 +48,7 @@ def is_code(text: str) -> bool:
 
 
 def looks_personal(text: str) -> bool:
-    """Ten to nineteen digits and nothing else but punctuation: a phone, a document or a card, or cannot be told from one."""
+    """Ten to nineteen digits and punctuation only: a phone, a document, a card, or what cannot be told from one."""
     if len(text) < 10 or "@" in text:
         return "@" in text
     digits = sum(c.isdigit() for c in text)

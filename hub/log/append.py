@@ -247,7 +247,7 @@ class Writer:
             append.done.set_result(appended)
 
     def _probe_early(self, connection: Connection[Any], log: int, recent: Recent, group: list[Append]) -> None:
-        """Match, outside the lock, the conditions that reach back before the window; they then reach back to the head."""
+        """Match what reaches back before the window outside the lock; it then reaches back to the head only."""
         far = [each for each in group if each.items and (each.after is None or each.after < recent.start)]
         if not far or recent.start < 0:
             return
@@ -292,7 +292,7 @@ class Writer:
         recent.add(chunk, recorded_at)
 
     def _resolve_committed(self, connection: Connection[Any], group: list[Append]) -> None:
-        """After a lost connection: answer what was committed after all. The lock says the old transaction has ended."""
+        """After a lost connection: answer what was committed after all. The lock says that transaction has ended."""
         firsts = {append.events[0].id: append for append in group if append.events}
         for id, position in connection.execute(SQL["stored"], ([id.hex() for id in firsts],), binary=True):
             append = firsts[id]
@@ -316,7 +316,7 @@ def channel(log: int) -> str:
 
 
 def probe(connection: Connection[Any], log: int, appends: Sequence[Append]) -> list[frozenset[int]]:
-    """Of each append the items that match an event after its `after` that no predecessor appended; asked of the index."""
+    """Of each append the items that match what came after it and is not its predecessors'; asked of the index."""
     matched: list[set[int]] = [set() for _ in appends]
     together: dict[tuple[range, ...], list[int]] = {}  # All without predecessors are asked at once.
     for at, append in enumerate(appends):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from functools import lru_cache
+from functools import cache
 from threading import Lock
 from typing import Any, NamedTuple
 
@@ -20,13 +20,13 @@ SQL = load_queries(__file__)
 MAIN = 1  # The log of what happens to customers.
 
 
-@lru_cache(maxsize=None)
+@cache
 def _names(types: tuple[type[Event], ...]) -> frozenset[str]:
     return frozenset(each.stored_name for each in types)
 
 
 class Scope(NamedTuple):
-    """Events of these types (of any, where none is named) with this tag; part of the append's condition unless only read.
+    """Events of these types (any, if none is named) with this tag; part of the append's condition unless only read.
 
     `opened` asks for the seals' content and sealed tags as well; `latest` for the last such event only, `earliest`
     for the first, so that a long history between costs nothing.

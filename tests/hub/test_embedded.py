@@ -174,9 +174,7 @@ def test_data_of_another_version_is_refused(folder: Path) -> None:
     with running(folder / "data") as (server, _):
         written_by = server.version.split(".")[0]
     (server.cluster / "PG_VERSION").write_text("99\n")
-    with pytest.raises(
-        Misconfigured, match=r"written by PostgreSQL 99, .* HUB_PG_BIN to programs of version 99"
-    ):
+    with pytest.raises(Misconfigured, match=r"written by PostgreSQL 99, .* HUB_PG_BIN to programs of version 99"):
         EmbeddedPostgres(folder / "data").start()
     assert written_by != "99"
 

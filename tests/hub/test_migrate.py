@@ -79,9 +79,7 @@ def test_a_changed_file_is_refused(empty_database_url: str, tmp_path: Path) -> N
 
 
 @pytest.mark.parametrize("afterwards", ["0001_other.sql", None])
-def test_a_missing_or_renamed_file_is_refused(
-    empty_database_url: str, tmp_path: Path, afterwards: str | None
-) -> None:
+def test_a_missing_or_renamed_file_is_refused(empty_database_url: str, tmp_path: Path, afterwards: str | None) -> None:
     migrate(empty_database_url, write(tmp_path, _0001_one="CREATE TABLE public.one ()"))
     (tmp_path / "0001_one.sql").rename(tmp_path / (afterwards or "one.txt"))
     with pytest.raises(MigrationMismatch, match=r"0001_one\.sql, which is missing here"):
@@ -106,10 +104,7 @@ def test_gaps_and_doubles_are_refused(tmp_path: Path, names: tuple[str, ...], na
 def test_processes_that_start_together_take_turns(empty_database_url: str, tmp_path: Path) -> None:
     write(tmp_path, _0001_slow="SELECT pg_sleep(0.3); CREATE TABLE public.one ()")
     answers: list[int] = []
-    threads = [
-        threading.Thread(target=lambda: answers.append(migrate(empty_database_url, tmp_path)))
-        for _ in range(4)
-    ]
+    threads = [threading.Thread(target=lambda: answers.append(migrate(empty_database_url, tmp_path))) for _ in range(4)]
     for thread in threads:
         thread.start()
     for thread in threads:
