@@ -12,6 +12,7 @@ from hub.events import (
     Component,
     CustomersMerged,
     CustomersUnmerged,
+    IdentifierId,
     IdentifierReleased,
     IdentifierStated,
     MembershipEvent,
@@ -106,12 +107,13 @@ def holding(subject: Subject, known: Known, kind: str, value: str) -> Reads:
         for member in subject.members
     )
     wanted = known.fingerprint(kind, value)
-    holders = {
-        each.event.record
-        for of_member in events
-        for each in of_member
-        if isinstance(each.event, IdentifierStated) and wanted in each.sealed_tags
-    }
+    held: dict[IdentifierId, RecordId] = {}
+    for each in (each for of_member in events for each in of_member):
+        if isinstance(each.event, IdentifierStated) and wanted in each.sealed_tags:
+            held[each.event.identifier] = each.event.record
+        elif isinstance(each.event, IdentifierReleased):
+            held.pop(each.event.identifier, None)
+    holders = set(held.values())
     if not holders or subject.record in holders:
         return subject
     first = next(member for member in subject.members if member in holders)

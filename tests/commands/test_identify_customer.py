@@ -1,0 +1,250 @@
+"""What a source knows about one of its customers."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from commands.identify_customer import identify_customer
+from commands.merge_customers import DeclaredDistinct
+from hub.decider import Draft, Secret
+from hub.errors import Invalid
+from hub.events import (
+    CustomersMerged,
+    FactRetracted,
+    FactsStated,
+    IdentifierStated,
+    RecordOpened,
+)
+from tests.commands.stories import (
+    ANN,
+    BOB,
+    ann_and_bob_were_merged,
+    ann_opened,
+    bob_opened,
+    holds,
+    let_go,
+    opened,
+    stated,
+    that_was_lifted,
+    the_shop_speaks,
+    they_were_parted,
+)
+from tests.support.scenario import Happened, Scenario, at, fingerprint
+
+scenario = Scenario(identify_customer).given(the_shop_speaks)
+PHONE = "+79161234567"
+
+
+def ann_is(**fields: Any) -> dict[str, Any]:
+    return {"command": "identify_customer", "source": "shop", "key": "ann", **fields}
+
+
+def as_bob() -> dict[str, str]:
+    return {"source": "shop", "key": "bob"}
+
+
+def test_the_first_time_a_record_is_opened() -> None:
+    decided = scenario.when(ann_is(party="organisation"))
+    (draft,) = decided.then(lambda event: isinstance(event, RecordOpened) and event.party == "organisation")
+    assert decided.outcome is not None
+    assert decided.outcome.record == decided.outcome.members[0] == draft.secrets[0].record
+    assert draft.secrets[0].content == {"key": "ann"}
+    assert draft.secrets[0].tags == (fingerprint("key", "shop", "ann"),)
+
+
+def test_a_record_known_is_not_opened_again() -> None:
+    outcome = scenario.given(ann_opened).when(ann_is()).nothing_happened()
+    assert outcome.record == ANN
+
+
+def test_a_stranger_may_not_speak() -> None:
+    error = Scenario(identify_customer).when(ann_is()).rejected(Invalid)
+    assert str(error) == "source: not_registered"
+
+
+def test_facts_are_sealed_but_those_declared_clear() -> None:
+    (draft,) = (
+        scenario.given(ann_opened)
+        .when(ann_is(facts={"first_name": "Анна", "city": "Тверь"}))
+        .then(FactsStated(record=ANN, attributes=("first_name",), clear={"city": "Тверь"}))
+    )
+    assert draft.secrets == (Secret(ANN, {"facts": {"first_name": "Анна"}}),)
+
+
+def test_only_what_is_new_is_said() -> None:
+    (draft,) = (
+        scenario.given(ann_opened, stated(ANN, first_name="Анна", last_name="Ким"))
+        .when(ann_is(facts={"first_name": "Анна", "last_name": "Цой"}))
+        .then(FactsStated(record=ANN, attributes=("last_name",)))
+    )
+    assert draft.secrets[0].content == {"facts": {"last_name": "Цой"}}
+
+
+def test_the_same_facts_again_say_nothing() -> None:
+    scenario.given(
+        ann_opened, stated(ANN, first_name="Анна"), Draft(FactsStated(record=ANN, clear={"city": "Тверь"}))
+    ).when(ann_is(facts={"first_name": "Анна", "city": "Тверь"})).nothing_happened()
+
+
+def test_a_late_paper_with_another_value_is_said_though_it_changes_nothing_now() -> None:
+    given = scenario.given(ann_opened, stated(ANN, first_name="Анна"))
+    given.when(ann_is(facts={"first_name": "Аня"}), occurred_at=at(-60)).then(FactsStated)
+
+
+def test_a_newer_word_outweighs_a_later_told_older_one() -> None:
+    late = Happened(stated(ANN, first_name="Аня"), at(-60))
+    scenario.given(ann_opened, stated(ANN, first_name="Анна"), late).when(
+        ann_is(facts={"first_name": "Анна"})
+    ).nothing_happened()
+
+
+def test_nothing_retracts_and_only_what_stands() -> None:
+    given = scenario.given(ann_opened, stated(ANN, first_name="Анна"))
+    given.when(ann_is(facts={"first_name": None})).then(FactRetracted(record=ANN, attribute="first_name"))
+    given.when(ann_is(facts={"last_name": None})).nothing_happened()
+    given.given(FactRetracted(record=ANN, attribute="first_name")).when(
+        ann_is(facts={"first_name": None})
+    ).nothing_happened()
+
+
+def test_a_retracted_fact_may_be_said_again() -> None:
+    scenario.given(ann_opened, stated(ANN, first_name="Анна"), FactRetracted(record=ANN, attribute="first_name")).when(
+        ann_is(facts={"first_name": "Анна"})
+    ).then(FactsStated)
+
+
+def test_an_identifier_is_found_by_its_fingerprint_and_gets_an_id_of_its_own() -> None:
+    (draft,) = (
+        scenario.given(ann_opened)
+        .when(ann_is(identifiers={"phone": "8 (916) 123-45-67"}))
+        .then(lambda event: isinstance(event, IdentifierStated) and event.kind == "phone")
+    )
+    assert draft.secrets == (
+        Secret(ANN, {"value": "8 (916) 123-45-67", "normal": PHONE}, (fingerprint("phone", PHONE),)),
+    )
+
+
+def test_an_identifier_known_is_not_said_again_however_it_is_written() -> None:
+    scenario.given(ann_opened, holds(ANN, "phone", PHONE)).when(
+        ann_is(identifiers={"phone": ["8 916 123 45 67", PHONE]})
+    ).nothing_happened()
+
+
+def test_an_identifier_let_go_may_be_said_again() -> None:
+    scenario.given(ann_opened, holds(ANN, "phone", PHONE), let_go(ANN, "phone", PHONE)).when(
+        ann_is(identifiers={"phone": PHONE})
+    ).then(IdentifierStated)
+
+
+def test_a_span_is_said_once() -> None:
+    since = {"value": PHONE, "since": "2026-03-01T07:00:00Z"}
+    scenario.given(ann_opened).when(ann_is(identifiers={"phone": [since, since]})).then(IdentifierStated)
+    scenario.given(ann_opened, holds(ANN, "phone", PHONE, since=at(0))).when(
+        ann_is(identifiers={"phone": [since]})
+    ).nothing_happened()
+    scenario.given(ann_opened, holds(ANN, "phone", PHONE)).when(ann_is(identifiers={"phone": since})).then(
+        lambda event: isinstance(event, IdentifierStated) and event.since == at(0)
+    )
+
+
+def test_phones_told_as_facts_are_identifiers_too() -> None:
+    facts, phone = (
+        scenario.given(ann_opened).when(ann_is(facts={"phone": [PHONE, "12"]})).then(FactsStated, IdentifierStated)
+    )
+    assert facts.secrets[0].content["facts"] == {"phone": [PHONE]}
+    assert list(facts.secrets[0].content["quarantined"].values()) == ["12"]
+    assert phone.secrets[0].tags == (fingerprint("phone", PHONE),)
+
+
+def test_a_bad_value_is_set_aside_in_the_seal_of_what_came_with_it() -> None:
+    (draft,) = (
+        scenario.given(ann_opened)
+        .when(ann_is(facts={"birth_date": "1980-02-30"}, identifiers={"phone": "9" * 1000}))
+        .then(FactsStated)
+    )
+    assert isinstance(draft.event, FactsStated)
+    assert [(each.path, each.reason) for each in draft.event.quarantined] == [
+        ("facts.birth_date", "not_a_date"),
+        ("identifiers.phone", "not_a_phone"),
+    ]
+    kept = draft.secrets[0].content["quarantined"]
+    assert [kept[each.item] for each in draft.event.quarantined] == ["1980-02-30", "9" * 1000]
+
+
+def test_a_value_too_long_to_be_a_phone_is_set_aside() -> None:
+    scenario.given(ann_opened).when(ann_is(facts={"phone": "9" * 5000})).then(
+        lambda event: isinstance(event, FactsStated) and event.quarantined[0].reason == "too_long"
+    )
+
+
+@pytest.mark.parametrize(
+    ("fields", "flaw"),
+    [
+        ({"facts": {"shoe": 1}}, "facts.shoe: unknown_attribute"),
+        ({"facts": {"city": 7}}, "facts.city: wrong_type"),
+        ({"facts": {"name": {"a": 1}}}, "facts.name: wrong_type"),
+        ({"identifiers": {"fax": "1"}}, "identifiers.fax: unknown_kind"),
+        ({"key": None}, "key: missing"),
+        ({"key": None, "identifiers": {"phone": PHONE, "email": "a@b.ru"}}, "key: missing"),
+        ({"key": None, "identifiers": {"phone": "12"}}, "identifiers.phone: not_a_phone"),
+    ],
+)
+def test_what_has_no_meaning_is_told(fields: dict[str, Any], flaw: str) -> None:
+    nameless = Scenario(identify_customer)
+    told = (nameless if "key" in fields else scenario).when(ann_is(**fields)).error
+    assert isinstance(told, Invalid)
+    assert str(told) == flaw
+
+
+def test_a_lone_phone_is_the_key() -> None:
+    scenario.given(opened(ANN, f"phone:{PHONE}")).when(ann_is(key=None, identifiers={"phone": "89161234567"})).then(
+        IdentifierStated
+    )
+
+
+def test_the_raw_row_is_kept_when_it_changed() -> None:
+    row = Draft(FactsStated(record=ANN, raw=True), (Secret(ANN, {"raw": {"a": 1}}),))
+    scenario.given(ann_opened, row).when(ann_is(raw={"a": 1})).nothing_happened()
+    scenario.given(ann_opened, row).when(ann_is(raw={"a": 2})).then(FactsStated(record=ANN, raw=True))
+
+
+def test_a_party_said_otherwise_later_is_a_fact() -> None:
+    scenario.given(ann_opened).when(ann_is(party="person")).nothing_happened()
+    scenario.given(ann_opened).when(ann_is(party="organisation")).then(
+        FactsStated(record=ANN, clear={"party": "organisation"})
+    )
+    changed = Draft(FactsStated(record=ANN, clear={"party": "organisation"}))
+    scenario.given(ann_opened, changed).when(ann_is(party="person")).then(
+        FactsStated(record=ANN, clear={"party": "person"})
+    )
+
+
+def test_the_same_as_another_is_merged_with_it_in_order_of_opening() -> None:
+    decided = scenario.given(bob_opened, ann_opened).when(ann_is(same_as=as_bob()))
+    decided.then(lambda event: isinstance(event, CustomersMerged) and event.components[0].members == (BOB, ANN))
+    assert decided.outcome is not None
+    assert decided.outcome.members == (BOB, ANN)
+
+
+def test_the_same_as_one_never_met_opens_both() -> None:
+    decided = scenario.when(ann_is(same_as=as_bob()))
+    first, second, merge = decided.then(RecordOpened, RecordOpened, CustomersMerged)
+    assert isinstance(merge.event, CustomersMerged)
+    assert merge.event.components[0].members == (first.secrets[0].record, second.secrets[0].record)
+
+
+def test_the_same_as_itself_says_nothing_more() -> None:
+    scenario.when(ann_is(same_as={"source": "shop", "key": "ann"})).then(RecordOpened)
+    scenario.given(ann_opened).when(ann_is(same_as={"source": "shop", "key": "ann"})).nothing_happened()
+
+
+def test_those_who_are_one_already_are_not_merged_again() -> None:
+    scenario.given(ann_opened, bob_opened, ann_and_bob_were_merged).when(ann_is(same_as=as_bob())).nothing_happened()
+
+
+def test_those_declared_distinct_are_not_merged_until_that_is_lifted() -> None:
+    parted = scenario.given(ann_opened, bob_opened, they_were_parted)
+    parted.when(ann_is(same_as=as_bob())).rejected(DeclaredDistinct)
+    parted.given(that_was_lifted).when(ann_is(same_as=as_bob())).then(CustomersMerged)

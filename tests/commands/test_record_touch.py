@@ -1,0 +1,238 @@
+"""Something happened between a customer and the company."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from commands.record_touch import record_touch
+from hub.decider import Draft, Secret
+from hub.errors import Invalid, Unknown
+from hub.events import (
+    Contact,
+    FactsStated,
+    IdentifierStated,
+    NameGiven,
+    RecordOpened,
+    TouchQuarantined,
+    TouchRecorded,
+)
+from tests.commands.stories import (
+    ANN,
+    BOB,
+    ann_and_bob_were_merged,
+    ann_opened,
+    holds,
+    let_go,
+    the_shop_speaks,
+)
+from tests.support.scenario import HOUSE, NOW, Scenario, fingerprint, id_of
+
+PHONE = "+79161234567"
+scenario = Scenario(record_touch).given(the_shop_speaks)
+known = scenario.given(ann_opened)
+customer = Scenario(record_touch).given(ann_opened, ann_and_bob_were_merged)
+
+
+def call(**fields: Any) -> dict[str, Any]:
+    named = {} if "customer" in fields or fields.get("key", "") is None else {"key": "ann"}
+    source = {} if "customer" in fields else {"source": "shop"}
+    return {
+        "command": "record_touch",
+        "channel": "call",
+        **source,
+        **named,
+        **{k: v for k, v in fields.items() if v is not None},
+    }
+
+
+def touch_in(drafts: Any) -> TouchRecorded:
+    event = drafts[-1].event
+    assert isinstance(event, TouchRecorded)
+    return event
+
+
+def made(contact: str, record: str = ANN, **fields: Any) -> TouchRecorded:
+    """An outgoing touch as it was recorded before."""
+    part = Contact(contact=id_of(contact), record=record, channel="call", at=NOW, months=("2026-02", "2026-03"))
+    return TouchRecorded(record=record, channel="call", direction="out", contact=part, **fields)
+
+
+def test_a_touch_of_a_stranger_opens_a_record() -> None:
+    scenario.when(call()).then(RecordOpened, TouchRecorded)
+
+
+def test_a_touch_is_a_fact_however_often_it_happens() -> None:
+    known.when(call()).then(TouchRecorded(record=ANN, channel="call", direction="in"))
+
+
+def test_a_source_must_be_registered() -> None:
+    Scenario(record_touch).when(call()).rejected(Invalid)
+    nameless = call(key=None, identifiers={"phone": "12"})
+    assert str(Scenario(record_touch).when(nameless).rejected(Invalid)) == "source: not_registered"
+
+
+def test_a_customer_nobody_opened_is_unknown() -> None:
+    Scenario(record_touch).when(call(customer=ANN)).rejected(Unknown)
+
+
+def test_content_is_sealed_and_codes_stay_clear() -> None:
+    data = {
+        "seconds": 12,
+        "vip": True,
+        "share": 0.25,
+        "code": "a.b",
+        "note": "два слова",
+        "who": PHONE,
+        "tel": 79161234567,
+    }
+    (draft,) = known.when(call(content={"text": "алло"}, data=data)).then(
+        lambda event: (
+            isinstance(event, TouchRecorded)
+            and event.data == {"seconds": 12, "vip": True, "share": "0.25", "code": "a.b"}
+        )
+    )
+    sealed = {"note": "два слова", "who": PHONE, "tel": 79161234567}
+    assert draft.secrets == (Secret(ANN, {"content": {"text": "алло"}, "data": sealed}),)
+
+
+@pytest.mark.parametrize("field", ["kind", "purpose", "topic", "campaign", "offer"])
+def test_what_must_be_a_code_is_one(field: str) -> None:
+    with pytest.raises(ValueError, match="not_a_code"):
+        known.when(call(**{field: "Hello world"}))
+    with pytest.raises(ValueError, match="not_a_code"):
+        known.when(call(**{field: "79161234567"}))
+
+
+def test_facts_and_identifiers_are_stated_once_with_it() -> None:
+    fields = {"facts": {"first_name": "Анна"}, "identifiers": {"phone": PHONE}}
+    known.when(call(**fields)).then(FactsStated, IdentifierStated, TouchRecorded)
+    known.given(holds(ANN, "phone", PHONE)).when(call(identifiers={"phone": PHONE})).then(TouchRecorded)
+
+
+def test_the_end_point_used_is_named_by_its_id() -> None:
+    used = {"kind": "phone", "value": "8 916 123 45 67"}
+    given = known.given(holds(ANN, "phone", PHONE))
+    assert touch_in(given.when(call(identifier=used)).then(TouchRecorded)).identifier == id_of(f"{ANN}phone{PHONE}")
+    drafts = known.when(call(identifier=used)).then(IdentifierStated, TouchRecorded)
+    assert isinstance(drafts[0].event, IdentifierStated)
+    assert touch_in(drafts).identifier == drafts[0].event.identifier
+
+
+def test_of_a_customer_the_record_that_holds_the_end_point_is_meant() -> None:
+    used = {"kind": "phone", "value": PHONE}
+    held = customer.given(holds(BOB, "phone", PHONE))
+    decided = held.when(call(customer=ANN, identifier=used))
+    assert touch_in(decided.then(TouchRecorded)).record == BOB
+    assert decided.outcome is not None
+    assert decided.outcome.members == (ANN, BOB)
+    drafts = (
+        customer.given(holds(ANN, "phone", PHONE), holds(BOB, "phone", PHONE))
+        .when(call(customer=ANN, identifier=used))
+        .then(TouchRecorded)
+    )
+    assert touch_in(drafts).record == ANN
+    let_go_since = held.given(let_go(BOB, "phone", PHONE)).when(call(customer=ANN, identifier=used))
+    assert touch_in(let_go_since.then(IdentifierStated, TouchRecorded)).record == ANN
+
+
+def test_of_a_customer_the_record_answered_is_meant() -> None:
+    asked = Draft(TouchRecorded(record=BOB, channel="call", direction="out"), id=id_of("asked"))
+    drafts = customer.given(asked).when(call(customer=ANN, in_reply_to=id_of("asked"))).then(TouchRecorded)
+    assert touch_in(drafts).record == BOB
+    assert touch_in(drafts).in_reply_to == id_of("asked")
+
+
+def test_a_channel_speaks_of_its_own_source() -> None:
+    asked = known.asked_by("channel", "shop").when({"command": "record_touch", "channel": "call", "key": "ann"})
+    asked.then(TouchRecorded(record=ANN, channel="call", direction="in"))
+
+
+def test_an_incoming_touch_is_no_contact() -> None:
+    assert touch_in(known.when(call()).then(TouchRecorded)).contact is None
+
+
+def test_an_outgoing_touch_is_a_contact_of_its_month() -> None:
+    (draft,) = known.when(call(direction="out", purpose="service")).then(TouchRecorded)
+    contact = touch_in([draft]).contact
+    assert contact is not None
+    assert (contact.record, contact.purpose, contact.months) == (ANN, "service", ("2026-03",))
+    assert set(draft.event.tags()) >= {f"contact:{contact.contact}", f"contacts:{ANN}:2026-03"}
+
+
+def test_a_contact_counts_for_the_end_point_too() -> None:
+    drafts = (
+        known.given(holds(ANN, "phone", PHONE))
+        .when(call(direction="out", identifier={"kind": "phone", "value": PHONE}))
+        .then(TouchRecorded)
+    )
+    assert drafts[0].secrets[0].tags == (fingerprint("contacts-by", "phone", PHONE, "2026-03"),)
+
+
+@pytest.mark.parametrize(
+    ("field", "tag"),
+    [("provider_id", fingerprint("provider", "p 1")), ("source_event", fingerprint("source_event", "shop", "p 1"))],
+)
+def test_two_reports_of_one_contact_are_one(field: str, tag: bytes) -> None:
+    said = {field.removesuffix("_id"): id_of("p 1")}
+    before = Draft(made("once", **said), (Secret(ANN, {"names": {}}, (tag, fingerprint("contacts-by", "x"))),))
+    (draft,) = known.given(before).when(call(direction="out", **{field: "p 1"})).then(TouchRecorded)
+    contact = touch_in([draft]).contact
+    assert contact is not None
+    assert contact.contact == id_of("once")
+    assert contact.months == ("2026-02", "2026-03")
+    assert set(draft.secrets[0].tags) >= {tag, fingerprint("contacts-by", "x")}
+
+
+def test_a_report_of_someone_elses_contact_is_another_contact() -> None:
+    before = Draft(made("once", BOB, provider=id_of("p 1")), (Secret(BOB, {}, (fingerprint("provider", "p 1"),)),))
+    contact = touch_in(known.given(before).when(call(direction="out", provider_id="p 1")).then(TouchRecorded)).contact
+    assert contact is not None
+    assert contact.contact != id_of("once")
+
+
+def test_strings_from_outside_get_an_id_once() -> None:
+    drafts = known.when(call(agent="Пётр", matter="дело 7", source_event="e1")).then(NameGiven, TouchRecorded)
+    name, touch = drafts[0].event, touch_in(drafts)
+    assert isinstance(name, NameGiven)
+    assert name.name == touch.agent
+    assert drafts[0].secrets == (Secret(HOUSE, {"name": "Пётр"}, (fingerprint("agent", "Пётр"),)),)
+    assert drafts[1].secrets[0].content == {"names": {"matter": "дело 7", "source_event": "e1"}}
+    again = known.given(drafts[0], drafts[1]).when(call(agent="Пётр", matter="дело 7", source_event="e1"))
+    said = touch_in(again.then(TouchRecorded))
+    assert (said.agent, said.matter, said.source_event) == (touch.agent, touch.matter, touch.source_event)
+
+
+def test_a_string_is_known_though_a_later_report_repeats_its_tag_only() -> None:
+    """Reports of one contact repeat the tags of the first, whatever strings they carry themselves."""
+    first = known.when(call(direction="out", provider_id="p 1", source_event="e1", matter="дело")).then(TouchRecorded)
+    after_first = known.given(first[0])
+    second = after_first.when(call(direction="out", provider_id="p 1")).then(TouchRecorded)
+    third = after_first.given(Draft(second[0].event, second[0].secrets, id_of("second"))).when(
+        call(direction="out", source_event="e1", matter="дело")
+    )
+    said = touch_in(third.then(TouchRecorded))
+    assert (said.source_event, said.matter) == (touch_in(first).source_event, touch_in(first).matter)
+
+
+def test_bad_values_ride_in_the_seal_of_the_touch() -> None:
+    (draft,) = known.when(call(facts={"birth_date": "31.12.1980"}, identifier={"kind": "phone", "value": "12"})).then(
+        TouchRecorded
+    )
+    touch = touch_in([draft])
+    assert [(each.path, each.reason) for each in touch.quarantined] == [
+        ("facts.birth_date", "not_a_date"),
+        ("identifier.value", "not_a_phone"),
+    ]
+    assert list(draft.secrets[0].content["quarantined"].values()) == ["31.12.1980", "12"]
+
+
+def test_a_touch_nobody_can_be_named_for_waits_whole_in_a_seal_of_the_house() -> None:
+    (draft,) = scenario.when(call(key=None, identifiers={"phone": "12"}, content={"text": "алло"})).then(
+        TouchQuarantined
+    )
+    (secret,) = draft.secrets
+    assert secret.record == HOUSE
+    assert secret.content["touch"]["content"] == {"text": "алло"}
+    assert secret.content["touch"]["identifiers"] == {"phone": "12"}
