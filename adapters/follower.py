@@ -5,6 +5,7 @@ Its parent holds the other end of its standard input: when the parent ends, howe
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 import subprocess
@@ -79,6 +80,7 @@ def main() -> None:
     def stop(_: int, __: FrameType | None) -> None:
         stopping.set()
 
+    gc.set_threshold(100_000, 50, 50)  # As in the process that started it.
     signal.signal(signal.SIGTERM, stop)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the parent says when.
     configure()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Coroutine, Mapping
+from inspect import signature
 from typing import TYPE_CHECKING, Any
 
 from fastapi import Request
@@ -16,6 +17,8 @@ from hub.principals import ROLES
 
 if TYPE_CHECKING:
     from hub import Hub
+
+Answer = Callable[[Request], Coroutine[Any, Any, Response]]
 
 EVERY_KEY = frozenset(ROLES)
 NO_KEY = frozenset({"nobody"})  # Answered without a key.
@@ -40,8 +43,11 @@ MAY: Mapping[str, frozenset[str]] = {
 class Guarded(APIRoute):
     """A route that answers only those the table allows."""
 
-    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
-        allowed, answer = MAY[self.name], super().get_route_handler()
+    def get_route_handler(self) -> Answer:
+        allowed = MAY[self.name]
+        # What takes the request as it is needs none of the framework's unpacking.
+        plain = list(signature(self.endpoint).parameters) == ["request"]
+        answer: Answer = self.endpoint if plain else super().get_route_handler()
         if allowed is NO_KEY:
             return answer
 

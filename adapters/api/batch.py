@@ -105,7 +105,7 @@ class Batch(Response):
             self._unread.end()
 
     def _answered(self, lines: Sequence[Line]) -> bytes:
-        return self._written(self._stream.take(map(_shallow, lines)))
+        return self._written(self._stream.take(self._stream.check(map(_shallow, lines))))
 
     def _rest(self) -> bytes:
         return self._written(self._stream.rest())

@@ -7,6 +7,7 @@ import sys
 import time
 from typing import Any
 
+import orjson
 import structlog
 from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -15,7 +16,7 @@ from adapters.api.problems import language_of, response
 from hub.counter import Failed
 from hub.projector import describe
 
-_log = structlog.stdlib.get_logger("hub.api")
+_log = structlog.get_logger()
 
 
 class Requests:
@@ -62,11 +63,16 @@ def _told(scope: Scope) -> dict[str, Any]:
 
 def configure() -> None:
     """Log to standard error as JSON, one object a line; the libraries' own loggers too."""
-    shared: list[Any] = [
-        structlog.stdlib.add_logger_name,
-        structlog.stdlib.add_log_level,
+    told: list[Any] = [
+        structlog.processors.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
     ]
+    structlog.configure(
+        processors=[*told, structlog.processors.JSONRenderer(serializer=orjson.dumps)],
+        logger_factory=structlog.BytesLoggerFactory(sys.stderr.buffer),
+        wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
+        cache_logger_on_first_use=True,
+    )
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
@@ -75,7 +81,7 @@ def configure() -> None:
                 _without_traceback,
                 structlog.processors.JSONRenderer(),
             ],
-            foreign_pre_chain=shared,
+            foreign_pre_chain=[structlog.stdlib.add_logger_name, *told],
         )
     )
     root = logging.getLogger()
@@ -83,12 +89,6 @@ def configure() -> None:
     root.setLevel(logging.INFO)
     for noisy in ("uvicorn", "uvicorn.error", "asyncio", "psycopg.pool"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
-    structlog.configure(
-        processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
-        logger_factory=structlog.stdlib.LoggerFactory(),
-        wrapper_class=structlog.stdlib.BoundLogger,
-        cache_logger_on_first_use=True,
-    )
 
 
 def _without_traceback(_: Any, __: str, event: Any) -> Any:
