@@ -11,7 +11,7 @@ from pydantic import Field
 from hub import statements
 from hub.decider import Boundary, Command, Decider, Draft, Known, Outcome, Secret
 from hub.errors import Flaw, Invalid
-from hub.events import Channel, Contact, ContactId, Recorded, TouchQuarantined, TouchRecorded, month_of
+from hub.events import Channel, Contact, ContactId, Quarantined, Recorded, TouchQuarantined, TouchRecorded, month_of
 from hub.fields import CodeText, EndPoint, SourceName, Text, Uuid, clear_and_sealed
 from hub.identity.normalise import Unfit, identifier
 from hub.log.read import Scope
@@ -123,8 +123,9 @@ def _subject(command: RecordTouch, known: Known) -> Boundary[tuple[Subject, str]
 
 
 def evolve(state: Touched, recorded: Recorded) -> Touched:
-    standing = statements.evolve(state.standing, recorded)
-    return state if standing is state.standing else replace(state, standing=standing)
+    if type(recorded.event) not in statements.STATEMENTS:
+        return state
+    return replace(state, standing=statements.evolve(state.standing, recorded))
 
 
 def decide(command: RecordTouch, state: Touched, known: Known) -> Outcome:
@@ -152,7 +153,8 @@ def decide(command: RecordTouch, state: Touched, known: Known) -> Outcome:
         drafts.extend(told)
         if command.identifier is not None and normal is not None:
             used = _identifier_id(command.identifier.kind, normal, state.standing, told, known)
-    drafts.extend(house_drafts(known, state.names))
+    if state.names:
+        drafts.extend(house_drafts(known, state.names))
     drafts.append(_touch(command, state, subject, used, normal, unfit, known))
     return Outcome(drafts, subject.record, subject.members)
 
@@ -172,12 +174,14 @@ def _touch(
     clear, sealed = clear_and_sealed(command.data)
     if sealed:
         content["data"] = sealed
-    strings, tags = new_strings(state.names)
-    if strings:
-        content["names"] = strings
-    quarantined, kept = statements.set_aside(unfit, known)
-    if kept:
-        content["quarantined"] = kept
+    tags: tuple[bytes, ...] = ()
+    if state.names:
+        strings, tags = new_strings(state.names)
+        if strings:
+            content["names"] = strings
+    quarantined: tuple[Quarantined, ...] = ()
+    if unfit:
+        quarantined, content["quarantined"] = statements.set_aside(unfit, known)
     contact = None
     if command.direction == "out":
         contact, repeated = _contact(command, state, subject, used, known)

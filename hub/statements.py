@@ -47,6 +47,7 @@ ATTRIBUTES = frozenset(
         "organisation_name",
     )
 )
+STATEMENTS = frozenset({FactsStated, FactRetracted, IdentifierStated, IdentifierReleased})
 CLEAR = frozenset({"city", "country", "language", "time_zone", "party"})
 
 Text = Annotated[str, StringConstraints(max_length=10_000)]

@@ -6,7 +6,9 @@
 from __future__ import annotations
 
 import gc
+from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
@@ -115,10 +117,16 @@ class Hub:
     def do_many(
         self, commands: Iterable[bytes | Mapping[str, Any]], principal: Principal | None = None
     ) -> Iterator[Answer | HubError]:
-        """Commands in order, each answered, or refused with the error it got; never more than two slices in memory."""
+        """Commands in order, each answered, or refused with the error it got; never more than four slices in memory."""
         stream = self.stream(principal or self.local)
-        for lines in _slices(commands, SLICE):
-            yield from stream.take(lines)
+        with ThreadPoolExecutor(1) as ahead:  # The next lines are checked while the database answers about these.
+            checked: deque[Future[list[Asked | HubError]]] = deque()
+            for lines in _slices(commands, SLICE):
+                checked.append(ahead.submit(stream.check, lines))
+                if len(checked) > 1:
+                    yield from stream.take(checked.popleft().result())
+            for last in checked:
+                yield from stream.take(last.result())
         yield from stream.rest()
 
     def stream(self, principal: Principal) -> Stream:
@@ -181,9 +189,12 @@ class Stream:
         self._pipeline: Pipeline[list[Asked | HubError]] = Pipeline(hub.desk)
         self._repeats = False
 
-    def take(self, lines: Iterable[bytes | Mapping[str, Any] | HubError]) -> list[Answer | HubError]:
-        """Begin these; gives the answers that are due. A line may be an error already, to be answered in its place."""
-        taken = [line if isinstance(line, HubError) else self._accept(line) for line in lines]
+    def check(self, lines: Iterable[bytes | Mapping[str, Any] | HubError]) -> list[Asked | HubError]:
+        """The commands, or what is wrong with them. A line may be an error already, to be answered in its place."""
+        return [line if isinstance(line, HubError) else self._accept(line) for line in lines]
+
+    def take(self, taken: list[Asked | HubError]) -> list[Answer | HubError]:
+        """Begin these; gives the answers that are due."""
         asked = [each for each in taken if isinstance(each, Asked)]
         for each in asked:  # Most senders say new things; one that repeats itself is noticed and looked up first.
             each.look_up = self._repeats

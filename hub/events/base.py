@@ -88,6 +88,9 @@ class Envelope(NamedTuple):
     document: str | None = None
 
 
+_OPTIONAL = Envelope._fields[3:]
+
+
 class Recorded(NamedTuple):
     """An event as the log gives it back."""
 
@@ -161,9 +164,7 @@ def encode(event: Event, envelope: Envelope, seals: Iterable[SealPointer] = ()) 
         "role": envelope.role,
         "body": event.model_dump(exclude_defaults=True),
     }
-    for name in ("source", "on_behalf_of", "branch", "correlation", "causation", "document"):
-        if (value := getattr(envelope, name)) is not None:
-            stored[name] = value
+    stored |= {name: value for name, value in zip(_OPTIONAL, envelope[3:], strict=True) if value is not None}
     pointers = [{"n": s.n, "record": s.record, "class": s.retention, "digest": s.digest} for s in seals]
     if pointers:
         stored["seals"] = pointers
