@@ -32,6 +32,7 @@ ROLES = ("channel", "operator", "analyst", "steward", "compliance", "admin", "au
 LONGEST_LIFE = 365  # Days.
 REMEMBERED_FOR = 0.5  # Seconds.
 LONGEST_TOKEN = 200
+PATIENCE = 5.0  # Seconds to get a connection.
 
 SQL = load_queries(__file__)
 
@@ -122,7 +123,7 @@ class Principals:
             if principal := self.remembered(token):
                 return principal
             id, secret_hash = _parts(token)
-            with self._pool.connection() as connection:
+            with self._pool.connection(PATIENCE) as connection:
                 row = connection.execute(SQL["key"], (id,), prepare=True).fetchone()
             if row is None:
                 self._known.pop(id, None)

@@ -40,6 +40,7 @@ from hub.view import View
 from projections import READ_MODELS
 from projections.card import card_of
 
+PATIENCE = 5.0  # Seconds to get a connection; then the database counts as away.
 SLICE = 500  # Commands decided and appended together; some 40 ms of lock.
 
 
@@ -144,7 +145,7 @@ class Hub:
 
     def head(self) -> int:
         """The position of the last event."""
-        with self.questions.connection() as connection:
+        with self.questions.connection(PATIENCE) as connection:
             return self.reader.snapshot(connection).head
 
     def reached(self) -> int:
@@ -153,13 +154,13 @@ class Hub:
 
     def standings(self) -> list[Standing]:
         """How far each read model is."""
-        with self.questions.connection() as connection:
+        with self.questions.connection(PATIENCE) as connection:
             return status(connection)
 
     @contextmanager
     def view(self) -> Iterator[View]:
         """What questions are asked through."""
-        with self.questions.connection() as connection:
+        with self.questions.connection(PATIENCE) as connection:
             yield View(connection, self.reader, self.fingerprints.of, self.region)
 
     @cached_property
@@ -170,7 +171,7 @@ class Hub:
     @contextmanager
     def _snapshots(self) -> Iterator[Connection[Any]]:
         """A connection in one repeatable-read transaction, so that all stages of a boundary see one log."""
-        with self.pool.connection() as connection:
+        with self.pool.connection(PATIENCE) as connection:
             connection.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
             connection.read_only = True
             try:

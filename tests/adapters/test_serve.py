@@ -295,3 +295,31 @@ def test_a_card_at_the_terminal(folder: Path, database_url: str) -> None:
         id = hub.do(touch("1", source="shop", facts={"first_name": "Иван"}))["customer"]
     assert json.loads(server.hub("card", id, "--json").stdout)["facts"]["first_name"]["value"] == "Иван"
     assert "Иван" in server.hub("card", id).stdout
+
+
+def test_while_the_database_is_away_everybody_is_asked_to_come_again(folder: Path) -> None:
+    server = Server(folder / "data", None)
+    server.start()
+    try:
+        post_master = int((next((folder / "data").glob("postgres/postmaster.pid"))).read_text().split()[0])
+        command = {"command": "register_source", "name": "shop", "id": "1"}
+        with httpx2.Client(base_url=server.base, timeout=60) as client:
+            assert post(client, server.key("admin"), command).status_code == 200
+            os.kill(post_master, signal.SIGQUIT)  # It drops everybody at once, as when it crashes.
+            headers = {"Authorization": f"Bearer {server.key('operator')}"}
+            for _ in range(2):
+                began = time.monotonic()
+                for answer in (client.get("/v1/read-models", headers=headers), client.get("/v1/status")):
+                    assert answer.status_code == 503
+                    assert answer.headers["content-type"] == "application/problem+json"
+                    assert answer.headers["retry-after"]
+                assert time.monotonic() - began < 20
+            assert server.hub("status").returncode == 0  # Whoever needs the database starts it.
+            deadline = time.monotonic() + 30
+            while (again := post(client, server.key("admin"), {**command})).status_code != 200:
+                assert again.status_code == 503
+                assert time.monotonic() < deadline
+                time.sleep(0.2)
+            assert again.json()["replayed"] is True
+    finally:
+        assert server.end() == 0
