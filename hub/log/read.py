@@ -14,6 +14,7 @@ from hub.events.base import Event, Recorded, Vocabulary, uuid_text
 from hub.keys import Vault
 from hub.log.append import SQL as LOG_SQL
 from hub.log.recent import Item
+from hub.log.remembered import RARE, Remembered, is_rare
 from hub.log.wire import Prepared, tag_of
 
 SQL = load_queries(__file__)
@@ -104,6 +105,7 @@ class Reader:
 
     def __init__(self, vocabulary: Vocabulary, types: EventTypes, vault: Vault, log: int = MAIN) -> None:
         self.vocabulary, self.types, self.vault, self.log = vocabulary, types, vault, log
+        self.remembered = Remembered()
 
     def recorded(self, position: int, id: bytes, type: int, recorded_at: int, data: bytes) -> Recorded:
         event, envelope, seals = self.vocabulary.decode(self.types.name(type), data)
@@ -147,6 +149,8 @@ class Snapshot:
         row = connection.execute(LOG_SQL["head"], (reader.log,), binary=True, prepare=True).fetchone()
         self.head: int = row[0] if row else 0
         self._read: dict[Scope, Sequence[Recorded]] = {}
+        rare = reader.types.numbers(RARE)
+        reader.remembered.bring_up(connection, SQL["changed"], reader.log, self.head, rare)
 
     def holds(self, events: Iterable[Prepared]) -> bool:
         """Is one of these events in this view of the log?"""
@@ -158,11 +162,14 @@ class Snapshot:
         return scope in self._read
 
     def read(self, scopes: Iterable[Scope]) -> None:
-        """Read the scopes not read yet, all in one round trip (two more where seals are to be opened)."""
+        """Read the scopes that are neither read nor remembered; two round trips more where seals are to be opened."""
         wanted = [scope for scope in dict.fromkeys(scopes) if scope not in self._read]
-        if not wanted:
+        recalled = self._reader.remembered.recall(filter(is_rare, wanted), self.head)
+        self._read.update(recalled)
+        found: dict[Scope, list[Recorded]] = {scope: [] for scope in wanted if scope not in recalled}
+        if not found:
             return
-        found: dict[Scope, list[Recorded]] = {scope: [] for scope in wanted}
+        wanted = list(found)
         self._by_tag([scope for scope in wanted if not scope.by_id], found)
         self._by_id([scope for scope in wanted if scope.by_id], found)
         if to_open := {each.position: each for scope in wanted if scope.opened for each in found[scope]}:
@@ -171,6 +178,7 @@ class Snapshot:
                 if scope.opened:
                     found[scope] = [opened[each.position] for each in found[scope]]
         self._read.update(found)
+        self._reader.remembered.keep(found, self.head)
 
     def of(self, scope: Scope) -> Sequence[Recorded]:
         return self._read.get(scope, ())

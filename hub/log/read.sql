@@ -36,3 +36,7 @@ WHERE log = %s AND position > %s ORDER BY position LIMIT %s
 -- name: receipts
 SELECT r.principal::text, r.request, r.body, r.first, r.last, r.answer
 FROM unnest(%s::uuid[], %s::bytea[]) AS asked (principal, request) JOIN receipt r USING (principal, request)
+
+-- name: changed
+-- The tags of such events between two positions.
+SELECT tags FROM event WHERE log = %s AND position > %s AND position <= %s AND type = ANY (%s::smallint[])
