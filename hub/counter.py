@@ -111,7 +111,7 @@ class Pipeline(Generic[L]):
             self._begun.append((load, asked, self._desk.begin(asked, before)))
         except Exception as error:
             done = self.rest()
-            self._begin_alone(asked, error)
+            self._begin_alone(asked, error, foreseen=before is not None)
             self._begun.append((load, asked, None))
             return done
         return self._finish(1)
@@ -135,9 +135,12 @@ class Pipeline(Generic[L]):
             done.append(load)
         return done
 
-    def _begin_alone(self, asked: Sequence[Asked], error: Exception) -> None:
-        """A slice could not even be decided: each command alone, so that only the one that is to blame fails."""
-        if isinstance(error, psycopg.OperationalError) or len(asked) == 1:
+    def _begin_alone(self, asked: Sequence[Asked], error: Exception, *, foreseen: bool) -> None:
+        """A slice could not even be decided: each command alone, so that only the one that is to blame fails.
+
+        A single one too, where what was foreseen of the slice before it may not have come to pass.
+        """
+        if isinstance(error, psycopg.OperationalError) or (len(asked) == 1 and not foreseen):
             _fail(asked, error)
             return
         for each in asked:

@@ -77,6 +77,10 @@ class Slice:
     items: list[list[int]] = field(default_factory=list)  # The lines that need each item of the condition.
     twins: list[tuple[Asked, Asked]] = field(default_factory=list)  # The same id twice in one slice.
     made: dict[str, RecordKey] = field(default_factory=dict)  # Keys of records opened here.
+    doubtful: list[Asked] = field(
+        default_factory=list
+    )  # Refused on what was decided ahead and may yet come to nothing.
+    before: Append | None = None  # What the slice before it writes, where anything was decided on that.
 
 
 class Desk:
@@ -99,7 +103,9 @@ class Desk:
             snapshot = self._reader.snapshot(connection)
             if before is not None and before.append is not None and snapshot.holds(before.append.events[:1]):
                 before = None  # What others did since to its customers is in the log as well, behind it.
-            slice = Slice(Ahead(before.ahead if before else None), snapshot.head)
+            slice = Slice(
+                Ahead(before.ahead if before else None), snapshot.head, before=None if before is None else before.append
+            )
             if before is not None:
                 before.ahead.before = None  # What lies further back is in the log by now, or this slice will be redone.
             fresh = self._without_twins(slice, asked)
@@ -128,6 +134,7 @@ class Desk:
                     line.asked.error = error
             else:
                 self._answer(slice, appended.first)
+        self._doubt(slice)
         for first, twin in slice.twins:
             if first.answer is None:
                 twin.error = first.error
@@ -135,6 +142,15 @@ class Desk:
                 twin.error = IdReused()
             else:
                 twin.answer = first.answer | {"replayed": True}
+
+    def _doubt(self, slice: Slice) -> None:
+        """Decide refusals again that rest on events which were not written in the end, or not as they were foreseen."""
+        appends = [each for each in (slice.before, slice.append) if each is not None]
+        if slice.doubtful and any(each.done.exception() is not None for each in appends):
+            doubtful = [each for each in slice.doubtful if each.error is not None]
+            for each in doubtful:
+                each.error = None
+            self._again(doubtful)
 
     def _without_twins(self, slice: Slice, asked: Sequence[Asked]) -> list[Asked]:
         first_of: dict[tuple[str, bytes], Asked] = {}
@@ -161,22 +177,19 @@ class Desk:
         return [each for each in asked if each.asked not in given]
 
     def _decide(self, slice: Slice, asked: Asked, walk: Walk, snapshot: Snapshot) -> None:
-        if slice.ahead.touches(walk.scopes):
-            walk = alone(snapshot, (asked.decider, asked.command, asked.known), slice.ahead)
-        if walk.error is not None:
-            asked.error = walk.error
-            return
-        known, decider, state = asked.known, asked.decider, walk.state
+        foreseen = slice.ahead.touches(walk.scopes)
         try:
-            events = list(walk.read.values())
-            if len(events) > 1:
-                events.sort(key=lambda event: event.position)
-            for event in events:
-                state = decider.evolve(state, event)
-            outcome = decider.decide(asked.command, state, known)
-        except HubError as error:
+            if foreseen:
+                walk = alone(snapshot, (asked.decider, asked.command, asked.known), slice.ahead)
+            outcome = _outcome(asked, walk)
+        except Exception as error:
+            if not (foreseen or isinstance(error, HubError)):
+                raise
             asked.error = error
+            if foreseen:
+                slice.doubtful.append(asked)
             return
+        known = asked.known
         drafts = _with_names(known, outcome, walk.names)
         number, envelope, tagged = len(slice.lines), _envelope(asked, walk.names), []
         for draft in drafts:
@@ -229,6 +242,7 @@ class Desk:
     def _without_failed(self, slice: Slice, before: Slice | None) -> Slice:
         again = self.begin(self._afresh([line.asked for line in slice.lines if line.asked.error is None]), before)
         again.twins.extend(slice.twins)
+        again.doubtful.extend(slice.doubtful)
         return again
 
     def _submit(self, slice: Slice, before: Slice | None) -> None:
@@ -294,6 +308,18 @@ class Desk:
         for line in slice.lines:
             line.asked.answer = receipts.answered(line.asked.id, first, line.outcome, line.drafts, line.kept)
             first += len(line.drafts)
+
+
+def _outcome(asked: Asked, walk: Walk) -> Outcome:
+    if walk.error is not None:
+        raise walk.error
+    state = walk.state
+    events = list(walk.read.values())
+    if len(events) > 1:
+        events.sort(key=lambda event: event.position)
+    for event in events:
+        state = asked.decider.evolve(state, event)
+    return asked.decider.decide(asked.command, state, asked.known)
 
 
 def _made_in(lines: Sequence[_Line], slice: Slice) -> dict[str, RecordKey]:

@@ -37,7 +37,7 @@ from tests.support.events import at
 from tests.support.hubs import identify, merge, source, touch, unmerge
 
 BLIND: Sequence[ReadModel[Any]] = [model for model in READ_MODELS if model is not membership]
-RECORDS = 6
+RECORDS = 5
 a_record = st.integers(0, RECORDS - 1)
 some_records = st.lists(a_record, min_size=1, max_size=4, unique=True)
 steps = st.one_of(
@@ -46,12 +46,13 @@ steps = st.one_of(
     st.tuples(st.just("same_as"), a_record, a_record),
     st.tuples(st.just("take_back"), st.integers(0, 9)),
     st.tuples(st.just("cut"), a_record, some_records),
+    st.tuples(st.just("cut"), a_record, st.lists(a_record, min_size=1, max_size=1)),
     st.tuples(st.just("lift"), a_record, a_record),
     st.tuples(st.just("touch"), a_record, st.sampled_from(["in", "out"])),
     st.tuples(st.just("fact"), a_record, st.sampled_from(["Анна", "Аня", None])),
 )
 histories = st.lists(steps, min_size=3, max_size=25)
-random_history = settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+random_history = settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 names = count()
 
 

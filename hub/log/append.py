@@ -217,18 +217,19 @@ class Writer:
         now = max(time.time_ns() // 1000, recent.recorded_at)
         rows = _Rows(log, now, head)
         accepted: list[tuple[Append, Appended]] = []
+        refused: list[tuple[Append, HubError]] = []  # Told after COMMIT, since what they met may not be committed.
         for append in pending:
             if append.done.done():
                 continue
             matched = self._matched(connection, log, recent, rows.chunk, append)
             if matched:
-                _refuse(append, Conflict(matched))
+                refused.append((append, Conflict(matched)))
             elif any(
                 (each.principal, each.request) in rows.chunk.receipts
                 or recent.knows_receipt((each.principal, each.request))
                 for each in append.receipts
             ):
-                _refuse(append, AlreadyAnswered())
+                refused.append((append, AlreadyAnswered()))
             else:
                 accepted.append((append, rows.add(append)))
         if accepted:
@@ -245,10 +246,18 @@ class Writer:
             self._seconds_per_event += 0.1 * (min(spent, LOCK_TIME / 200) - self._seconds_per_event)
         for append, appended in accepted:
             append.done.set_result(appended)
+        for append, error in refused:
+            _refuse(append, error)
 
     def _probe_early(self, connection: Connection[Any], log: int, recent: Recent, group: list[Append]) -> None:
         """Match what reaches back before the window outside the lock; it then reaches back to the head only."""
-        far = [each for each in group if each.items and (each.after is None or each.after < recent.start)]
+        far = [
+            each
+            for each in group
+            if each.items
+            and (each.after is None or each.after < recent.start)
+            and all(before.placed is not None for before in each.predecessors)
+        ]
         if not far or recent.start < 0:
             return
         found = connection.execute(SQL["head"], (log,), prepare=True, binary=True).fetchone()

@@ -436,3 +436,29 @@ def test_what_cannot_be_taken_in_is_told_by_path_and_reason(
     with pytest.raises(Invalid) as caught:
         hub.do(touch("k", direction="out", **fields))
     assert [(flaw.path, flaw.reason) for flaw in caught.value.flaws] == [(path, reason)]
+
+
+def test_a_refusal_that_rests_on_what_was_never_written_is_decided_again(make_hub: MakeHub) -> None:
+    hub, other = make_hub(), make_hub()
+    a, b = opened(hub, "a", "b")
+    merged = hub.do(merge(a, b))["events"][0]["event"]
+    submit = hub.writer.submit
+
+    def late(append: Any) -> Any:
+        hub.writer.submit = submit  # type: ignore[method-assign]
+        other.do(unmerge(merge=merged))
+        other.do({"command": "lift_distinct", "customers": [a, b]})
+        return submit(append)
+
+    hub.writer.submit = late  # type: ignore[method-assign]
+    taking_back, joining = (hub.intake.accept(hub.local, each) for each in (unmerge(merge=merged), merge(a, b)))
+    before = hub.desk.begin([taking_back])
+    slice = hub.desk.begin([joining], before)
+    assert isinstance(joining.error, DeclaredDistinct), "foreseen: they will be distinct"
+    hub.desk.finish(before)
+    hub.desk.finish(slice)
+    assert taking_back.answer is not None
+    assert types(taking_back.answer) == []
+    assert joining.error is None
+    assert joining.answer is not None
+    assert joining.answer["members"] == [a, b]
