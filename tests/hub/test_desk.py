@@ -454,7 +454,8 @@ def test_a_refusal_that_rests_on_what_was_never_written_is_decided_again(make_hu
     taking_back, joining = (hub.intake.accept(hub.local, each) for each in (unmerge(merge=merged), merge(a, b)))
     before = hub.desk.begin([taking_back])
     slice = hub.desk.begin([joining], before)
-    assert isinstance(joining.error, DeclaredDistinct), "foreseen: they will be distinct"
+    foreseen: Exception | None = joining.error
+    assert isinstance(foreseen, DeclaredDistinct), "they will be distinct"
     hub.desk.finish(before)
     hub.desk.finish(slice)
     assert taking_back.answer is not None
