@@ -7,6 +7,7 @@ from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any, TypeVar
 from uuid import UUID
 
@@ -18,6 +19,7 @@ from hub.errors import Behind, Flaw, Invalid, ModelFailed, Unknown
 from hub.events.base import Instant, Recorded
 from hub.log.read import Reader
 from hub.rows import ReadModel, row_cursor
+from hub.texts import say
 
 R = TypeVar("R")
 
@@ -84,9 +86,9 @@ class Standings:
         for model in models:
             place, failed = found.get(model.name, (0, False))
             if failed:
-                raise ModelFailed(f"the read model {model.name} has failed and must be rebuilt")
+                raise ModelFailed(say("model_failed", model=model.name))
             if place < head:
-                raise Behind(f"the read model {model.name} is being rebuilt; ask again shortly")
+                raise Behind(say("model_behind", model=model.name))
         return head
 
 
@@ -106,6 +108,21 @@ def as_id(text: str) -> str:
 def cursor_of(*place: int | str) -> str:
     """An opaque cursor."""
     return urlsafe_b64encode(" ".join(map(str, place)).encode()).decode().rstrip("=")
+
+
+def place(text: str) -> int:
+    """A position, as part of a cursor. Raises ValueError for what can be none."""
+    if not 0 <= (found := int(text)) < 1 << 63:
+        raise ValueError("no position")
+    return found
+
+
+def time(text: str) -> datetime:
+    """A time, as part of a cursor. Raises ValueError for what can be none."""
+    try:
+        return moment(Instant(int(text)))
+    except OverflowError:
+        raise ValueError("no time") from None
 
 
 def place_of(cursor: str, *parts: Callable[[str], Any]) -> Sequence[Any]:

@@ -67,10 +67,10 @@ def card_of(
         tags = _tags(view, current, opened)
         held = past.holders(tags.values(), now) if past else holders(view, tags.values())
     combined = dict(_facts(told, used, opened))
-    party = combined.pop("party", None)
+    combined.pop("party", None)
     return {
         "customer": told.members[0].record,
-        "party": party["value"] if party else told.members[0].party,
+        "party": _party(told, used, opened),
         "records": [
             {"record": member.record, "source": member.source, "opened_at": shown(member.opened_at)}
             for member in told.members
@@ -116,13 +116,16 @@ class _Past:
             self.position = self._position_at(instant(known_at))
         else:
             self.position = min(known_at, self._snapshot.head)
-        self.moment = view.now() if known_at is None else self._recorded_at(self.position)
+        if isinstance(known_at, int):
+            self.moment = self._recorded_at(self.position)
+        else:
+            self.moment = view.now() if known_at is None else min(instant(known_at), view.now())
 
     def told(self, id: RecordId) -> Told:
         if (members := self._members([as_id(id)])[as_id(id)]) is None:
             raise Unknown
         records = [member.record for member in members]
-        trust = self._rows(sources, (SourceRegistered,), [f"source:{member.source}" for member in members], self.moment)
+        trust = self._rows(sources, (SourceRegistered,), [f"source:{member.source}" for member in members], _LATEST)
         return Told(
             members,
             self._rows(facts, (FactsStated, FactRetracted), [f"facts:{record}" for record in records]),
@@ -243,6 +246,16 @@ def _facts(told: Told, used: Iterable[Fact], opened: Mapping[int, Recorded]) -> 
         yield attribute, {**first, "best_before": None, "runner_up": others[0] if others else None}
 
 
+def _party(told: Told, used: Iterable[Fact], opened: Mapping[int, Recorded]) -> str:
+    """What the most trusted source says, the newest first; of a record what was stated, else what it was opened as."""
+    said = {member.record: (member.opened_at, member.opened, member.party) for member in told.members}
+    for row in used:
+        if row.attribute == "party" and row.position in opened:
+            said[row.record] = row.stated_at, row.position, _values(row, opened[row.position])["party"]
+    best = max(told.members, key=lambda member: (told.trust.get(member.source, 0.0), *said[member.record][:2]))
+    return said[best.record][2]
+
+
 def _values(row: Fact, recorded: Recorded) -> Mapping[str, Any]:
     if row.clear:
         assert isinstance(recorded.event, FactsStated)
@@ -270,10 +283,10 @@ def _identifiers(
 ) -> list[dict[str, Any]]:
     """Each value once, with the records that hold it and the other customers who do."""
     customer, place = told.members[0].record, {member.record: member.place for member in told.members}
-    others: dict[str, dict[RecordId, None]] = {}
+    others: dict[str, set[RecordId]] = {}
     for each in held:
         if each.customer != customer:
-            others.setdefault(each.tag, {})[each.customer] = None
+            others.setdefault(each.tag, set()).add(each.customer)
     groups: dict[bytes, list[Identifier]] = {}
     for row in sorted(current, key=lambda row: (row.kind, -row.stated_at, -row.position)):
         if row.identifier in tags:
@@ -283,7 +296,7 @@ def _identifiers(
             "kind": rows[0].kind,
             "value": opened[rows[0].position].opened[0]["value"],
             "records": sorted({row.record for row in rows}, key=place.__getitem__),
-            "shared_with": list(others.get(str(UUID(bytes=tag)), ())),
+            "shared_with": sorted(others.get(str(UUID(bytes=tag)), ())),
         }
         for tag, rows in groups.items()
     ]

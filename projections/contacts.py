@@ -8,7 +8,7 @@ from typing import Any
 
 from hub.events import VOCABULARY, Contact, ContactId, EventId, IdentifierId, Instant, Recorded, RecordId
 from hub.rows import Key, ReadModel
-from hub.view import View, shown
+from hub.view import View, cursor_of, place, place_of, shown, time
 from projections.membership import present
 
 
@@ -74,15 +74,23 @@ CARRIERS = tuple(kind for kind in VOCABULARY.types.values() if "contact" in kind
 contacts = ReadModel("contacts", ContactRow, ("contact",), CARRIERS, owners, fold)
 
 
-def contacts_of(view: View, id: str) -> dict[str, Any]:
-    """The customer's contacts, the newest first. Raises Unknown."""
+def contacts_of(view: View, id: str, limit: int = 50, cursor: str | None = None) -> dict[str, Any]:
+    """The customer's contacts, the newest first. Raises Unknown, or Invalid for a strange cursor."""
+    where, values = "m.record = ANY (%s::uuid[])", list[Any]()
+    if cursor is not None:
+        where += " AND (m.at, m.position) < (%s, %s)"
+        values.extend(place_of(cursor, time, place))
     with view.snapshot():
         members, _ = present(view, id, contacts)
         records = [member.record for member in members]
         rows = view.rows(
-            contacts, "m.record = ANY (%s::uuid[]) ORDER BY m.at DESC, m.position DESC", records
+            contacts, f"{where} ORDER BY m.at DESC, m.position DESC LIMIT %s", records, *values, limit + 1
         ).fetchall()
-    return {"items": [_shown(row) for row in rows], "next": None}
+    last = rows[limit - 1] if len(rows) > limit else None
+    return {
+        "items": [_shown(row) for row in rows[:limit]],
+        "next": cursor_of(last.at, last.position) if last else None,
+    }
 
 
 def _shown(row: ContactRow) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from uuid import UUID
 
 from hub.events import VOCABULARY, EventId, Instant, Quarantined, Recorded, RecordId, TouchQuarantined
 from hub.rows import Key, ReadModel
-from hub.view import View, cursor_of, place_of, shown
+from hub.view import View, cursor_of, place, place_of, shown
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +56,7 @@ def quarantined(view: View, limit: int = 50, cursor: str | None = None) -> dict[
     """What waits for repair, the newest first. Raises Invalid for a cursor that is none."""
     where, values = "true", []
     if cursor is not None:
-        position, item = place_of(cursor, int, UUID)
+        position, item = place_of(cursor, place, UUID)
         where = "(m.position < %s OR m.position = %s AND m.item > %s)"
         values = [position, position, item]
     with view.snapshot():

@@ -9,7 +9,7 @@ from typing import Any
 
 from hub.events import EventId, Instant, Recorded, RecordId, TouchRecorded
 from hub.rows import Key, ReadModel
-from hub.view import View, cursor_of, place_of, shown
+from hub.view import View, cursor_of, place, place_of, shown, time
 from projections.membership import present
 
 
@@ -74,8 +74,8 @@ def timeline_of(
         conditions.append("t.occurred_at < %s")
         values.append(until)
     if cursor is not None:
-        conditions.append("(t.occurred_at, t.position) < (to_timestamp(0) + %s * interval '1 microsecond', %s)")
-        values.extend(place_of(cursor, int, int))
+        conditions.append("(t.occurred_at, t.position) < (%s, %s)")
+        values.extend(place_of(cursor, time, place))
     columns = ", ".join(f"t.{column}" for column in timeline.columns)
     order = "ORDER BY t.occurred_at DESC, t.position DESC LIMIT %s"
     with view.snapshot():

@@ -150,8 +150,8 @@ def add_questions(app: FastAPI, hub: Hub) -> None:
         )
 
     @app.get("/v1/customers/{id}/contacts", **describing.CONTACTS)
-    async def contacts(id: Id, at_least: AtLeast = None) -> Response:
-        return _json(await asked(at_least, lambda view: contacts_of(view, _as_id(id))))
+    async def contacts(id: Id, limit: Limit = 50, cursor: Cursor = None, at_least: AtLeast = None) -> Response:
+        return _json(await asked(at_least, lambda view: contacts_of(view, _as_id(id), limit, cursor)))
 
     @app.get("/v1/quarantine", **describing.QUARANTINE)
     async def quarantine(limit: Limit = 50, cursor: Cursor = None, at_least: AtLeast = None) -> Response:

@@ -9,10 +9,11 @@ from typing import Any
 import pytest
 from psycopg import Connection
 
-from hub.clock import EPOCH
+from hub.clock import EPOCH, now
 from hub.errors import Behind, Invalid, ModelFailed, Unknown
+from hub.events import Instant, SourceRegistered
 from hub.projector import catch_up
-from hub.view import View
+from hub.view import View, cursor_of
 from projections import READ_MODELS
 from projections.card import card_of
 from projections.contacts import contacts_of
@@ -20,7 +21,7 @@ from projections.identifiers import find
 from projections.quarantine import quarantined
 from projections.sources import sources_of
 from projections.timeline import timeline_of
-from tests.support.events import DAY, HOUR, NOON, Log, a_contact, aside, new_id
+from tests.support.events import DAY, HOUR, HOUSE, NOON, Log, a_contact, aside, new_id
 
 Fold = Callable[[], None]
 PHONE = "+79161234567"
@@ -113,6 +114,21 @@ def test_party_stated_later_prevails(log: Log, fold: Fold, view: View, two: tupl
     assert "party" not in card["facts"]
 
 
+def test_party_is_what_the_most_trusted_source_says(log: Log, fold: Fold, view: View, two: tuple[str, str]) -> None:
+    a, b = two
+    firm = log.open("crm", "8", NOON + HOUR, party="organisation")
+    log.merge(a, firm)
+    fold()
+    assert card_of(view, a)["party"] == "organisation"  # The shop opened its record as a person.
+    log.state(a, NOON + DAY, clear={"party": "person"})
+    fold()
+    assert card_of(view, a)["party"] == "organisation"
+    log.state(firm, NOON + HOUR, clear={"party": "sole_trader"})
+    fold()
+    assert card_of(view, a)["party"] == "sole_trader"
+    assert card_of(view, b)["party"] == "person"
+
+
 def test_a_merged_away_id_answers_with_its_customer_until_it_is_taken_out(
     log: Log, fold: Fold, view: View, two: tuple[str, str]
 ) -> None:
@@ -149,7 +165,8 @@ def test_one_value_on_several_records_is_one_identifier(log: Log, fold: Fold, vi
     other = log.open("shop", "3")
     log.identify(other, "phone", PHONE)
     fold()
-    assert card_of(view, a)["identifiers"][0]["shared_with"] == [other, b]
+    assert card_of(view, a)["identifiers"][0]["shared_with"] == sorted([other, b])
+    assert card_of(view, a, known_at=10**12) == card_of(view, a)
     log.merge(a, b)
     fold()
     (phone,) = card_of(view, a)["identifiers"]
@@ -219,6 +236,32 @@ def test_a_card_as_it_was_known_at_a_time(
     fold()
     assert card_of(view, a, known_at=later(recorded_at)) == then
     assert card_of(view, a, known_at=datetime.now(UTC))["facts"]["name"]["value"] == "Maria"
+
+
+def test_an_identifier_is_current_or_not_at_the_time_asked_about(
+    log: Log, fold: Fold, view: View, two: tuple[str, str]
+) -> None:
+    class InTwoDays(View):
+        def now(self) -> Instant:
+            return Instant(now() + 2 * DAY)
+
+    then = InTwoDays(view.connection, view.reader, view.fingerprint)
+    log.identify(two[0], "phone", PHONE, until=now() + DAY)
+    fold()
+    assert card_of(then, two[0], known_at=5)["identifiers"]  # As it was known when that was written.
+    assert card_of(then, two[0], known_at=later(now() + HOUR))["identifiers"]
+    assert card_of(then, two[0], known_at=later(now() + DAY + HOUR))["identifiers"] == []
+    assert card_of(view, two[0], known_at=later(now() + 2 * DAY))["identifiers"]  # Nobody knows the future.
+
+
+def test_how_far_a_source_was_trusted_follows_what_was_known(log: Log, fold: Fold, view: View) -> None:
+    log.say(SourceRegistered(source="shop", trust="0.7"), NOON + 1000 * DAY)  # Positions tell what was known.
+    a = log.open("shop", "1")
+    log.state(a, clear={"city": "Kazan"})
+    log.say(SourceRegistered(source="shop", trust="0.2"))
+    fold()
+    assert card_of(view, a, as_of=later(NOON + DAY))["facts"]["city"]["trust"] == 0.2
+    assert card_of(view, a, known_at=3)["facts"]["city"]["trust"] == 0.7
 
 
 def test_a_card_as_it_was(log: Log, fold: Fold, view: View, two: tuple[str, str]) -> None:
@@ -299,11 +342,16 @@ def test_a_touch_tells_all_that_is_known_about_it(log: Log, fold: Fold, view: Vi
     assert touch["quarantined"] == [{"item": item, "path": "facts.birth_date", "reason": "not_a_date"}]
 
 
-@pytest.mark.parametrize("cursor", ["x", "????", "MSAyIDM", "ж"])
+FORGED = (("9" * 26, 1), (1, 1 << 63), (1, -1), ("-" + "9" * 18, 1), (1 << 63, HOUSE), ("1\0", 1))
+
+
+@pytest.mark.parametrize("cursor", ["x", "????", "MSAyIDM", "ж", *(cursor_of(*place) for place in FORGED)])
 def test_a_strange_cursor_is_invalid(log: Log, fold: Fold, view: View, two: tuple[str, str], cursor: str) -> None:
     fold()
     with pytest.raises(Invalid):
         timeline_of(view, two[0], cursor=cursor)
+    with pytest.raises(Invalid):
+        contacts_of(view, two[0], cursor=cursor)
     with pytest.raises(Invalid):
         quarantined(view, cursor=cursor)
 
@@ -311,14 +359,19 @@ def test_a_strange_cursor_is_invalid(log: Log, fold: Fold, view: View, two: tupl
 def test_contacts_of_all_records_the_newest_first(log: Log, fold: Fold, view: View, two: tuple[str, str]) -> None:
     a, b = two
     log.merge(a, b)
-    for record, hour in ((a, 1), (b, 2)):
+    for record, hour in ((a, 1), (b, 2), (a, 2)):
         log.touch(record, contact=a_contact(new_id(), record, NOON + hour * HOUR, purpose="marketing"))
     fold()
     found = contacts_of(view, a)["items"]
     assert [(each["record"], each["channel"], each["purpose"], each["at"], each["state"]) for each in found] == [
+        (a, "sms", "marketing", "2026-03-01T14:00:00Z", "made"),
         (b, "sms", "marketing", "2026-03-01T14:00:00Z", "made"),
         (a, "sms", "marketing", "2026-03-01T13:00:00Z", "made"),
     ]
+    first = contacts_of(view, b, limit=2)
+    rest = contacts_of(view, b, limit=2, cursor=first["next"])
+    assert first["items"] + rest["items"] == found
+    assert rest["next"] is None
 
 
 def test_everyone_who_holds_an_identifier_is_found(log: Log, fold: Fold, view: View, two: tuple[str, str]) -> None:
