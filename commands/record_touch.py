@@ -105,7 +105,7 @@ def _subject(command: RecordTouch, known: Known) -> Boundary[tuple[Subject, str]
         source, key = key_of(command.source, command.key, stated, known)
         return (yield from by_key(known, source, key)), key
     if command.key is not None:
-        raise Invalid(Flaw("customer", "give either customer or key"))
+        raise Invalid(Flaw("customer", "either_customer_or_key"))
     subject = yield from by_id(command.customer, only_read=True, seen=command.seen)
     if command.identifier is not None:
         try:

@@ -34,7 +34,7 @@ class ReleaseIdentifier(Command):
     @model_validator(mode="after")
     def _one_of(self) -> Self:
         if sum(each is not None for each in (self.record, self.customer, self.key)) != 1:
-            raise ValueError("give exactly one of record, customer, key")
+            raise ValueError("one_of_record_customer_key")
         return self
 
 

@@ -33,7 +33,7 @@ class UnmergeCustomers(Command):
     @model_validator(mode="after")
     def _one_or_the_other(self) -> Self:
         if (self.merge is None) == (self.customer is None) or (self.customer is None) != (not self.records):
-            raise ValueError("give either merge, or customer and records")
+            raise ValueError("either_merge_or_customer_and_records")
         return self
 
 

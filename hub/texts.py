@@ -159,12 +159,12 @@ REASONS: Mapping[str, Both] = {
     "not_an_email": ("is not an e-mail address", "не адрес электронной почты"),
     "not_a_snils": ("is not a SNILS", "не СНИЛС"),
     "not_an_inn": ("is not an INN", "не ИНН"),
-    "give either customer or key": ("give either customer or key", "укажите либо customer, либо key"),
-    "give exactly one of record, customer, key": (
+    "either_customer_or_key": ("give either customer or key", "укажите либо customer, либо key"),
+    "one_of_record_customer_key": (
         "give exactly one of record, customer, key",
         "укажите ровно одно из record, customer, key",
     ),
-    "give either merge, or customer and records": (
+    "either_merge_or_customer_and_records": (
         "give either merge, or customer and records",
         "укажите либо merge, либо customer и records",
     ),

@@ -232,11 +232,18 @@ def test_every_reason_speaks_both_languages() -> None:
     assert not {reason for tree in modules() for reason in reasons(tree)} - texts.REASONS.keys()
 
 
+def test_every_reason_is_a_code() -> None:
+    for code in texts.REASONS:
+        assert re.fullmatch("[a-z_]+", code)
+
+
 def reasons(tree: ast.Module) -> Iterator[str]:
     """The codes that flaws, unfit values and our own validators carry."""
     for node in ast.walk(tree):
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
             at = {"Flaw": 1, "Unfit": 0}.get(node.func.id)
+            if node.func.id == "ValueError" and ast.unparse(tree).count("(Command)"):
+                at = 0  # A command's own validator.
             if at is not None and len(node.args) > at:
                 given = node.args[at]
                 for each in (given.body, given.orelse) if isinstance(given, ast.IfExp) else (given,):
