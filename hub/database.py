@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import psycopg
 from psycopg import Connection, conninfo
 from psycopg_pool import ConnectionPool
+
+from hub.errors import Misconfigured
+from hub.texts import Told, say, why
 
 _SESSION = {
     "lock_timeout": "5s",
@@ -34,6 +40,17 @@ _MANNERS: dict[str, Any] = {
     "keepalives_interval": 5,
     "keepalives_count": 3,
 }
+# What libpq says of why it cannot connect. Its own words are not repeated: they quote parts of the URL.
+_WHY = {
+    "could not translate host name": "unknown_host",
+    "failed to resolve host": "unknown_host",
+    "refused": "connection_refused",
+    "No such file": "connection_refused",
+    "timeout": "too_slow",
+    "password": "wrong_password",
+    "role ": "wrong_password",
+    "database ": "no_database",
+}
 _HEADING = re.compile(r"^-- name: *(\w+) *$", re.MULTILINE)
 
 
@@ -53,6 +70,33 @@ def pool(url: str, size: int) -> ConnectionPool[Connection[Any]]:
         name="hub",
         check=ConnectionPool.check_connection,
     )
+
+
+@contextmanager
+def explained(data: Path, place: str) -> Iterator[None]:
+    """What keeps a hub from opening becomes a Misconfigured that names the setting and the fix, and no password.
+
+    `place` is where the database lies: "HUB_DATABASE_URL", or the folder of the embedded one.
+    """
+    try:
+        yield
+    except OSError as error:
+        where = error.filename or data
+        raise Misconfigured(say("data_refused", folder=data, why=why(error), where=where)) from error
+    except psycopg.Error as error:
+        raise Misconfigured(_refusal(error, place)) from None  # The cause may quote the URL.
+
+
+def _refusal(error: psycopg.Error, place: str) -> Told:
+    if place == "HUB_DATABASE_URL":
+        if isinstance(error, psycopg.errors.InsufficientPrivilege):
+            return say("not_allowed")
+        if isinstance(error, psycopg.OperationalError) and error.sqlstate is None:
+            code = next((code for words, code in _WHY.items() if words in str(error)), "no_answer")
+            return say("url_refused", why=say(code))
+        if isinstance(error, psycopg.ProgrammingError) and error.sqlstate is None:
+            return say("url_form")
+    return say("database_failed", place=place, what=f"{type(error).__name__} {error.sqlstate or ''}".strip())
 
 
 def load_queries(module_file: str | Path) -> dict[str, str]:

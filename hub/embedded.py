@@ -125,6 +125,17 @@ class EmbeddedPostgres:
         signpost.write_text(f"{home}\nPostgreSQL's data lies there: its user cannot reach this folder.\n")
         return home
 
+    def made(self) -> bool:
+        """Whether a start would find a database here. Looks only."""
+        signpost = self._data / "postgres.where"
+        home = Path(signpost.read_text().splitlines()[0]) if signpost.exists() else self._data
+        return (home / "postgres").exists()
+
+    @property
+    def elsewhere(self) -> bool:
+        """Whether the database lies outside the data folder."""
+        return self.home != self._data
+
     @property
     def _user(self) -> pwd.struct_passwd | None:
         """Whom the server runs as, when that is not ourselves."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hmac
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from hub.errors import WrongKeys
 from hub.events import RecordId
 from hub.events.base import uuid_text
 from hub.keys import KeyFile, Vault
+from hub.texts import say
 
 KEY_FILE = "keys.json"
 
@@ -28,8 +30,8 @@ class Installation:
     keys: KeyFile
 
 
-def installation(url: str, data: Path) -> Installation:
-    """Read the installation, or make it at the first start.
+def installation(url: str, data: Path, place: str = "HUB_DATABASE_URL") -> Installation:
+    """Read the installation, or make it at the first start. `place` says where the database lies.
 
     Raises WrongKeys before anything is written under a wrong key.
     """
@@ -38,7 +40,7 @@ def installation(url: str, data: Path) -> Installation:
         row = connection.execute(
             "SELECT tenant::text, house::text, receipt_check, fingerprint_check FROM installation"
         ).fetchone()
-        keys = KeyFile.load_or_make(data / KEY_FILE, may_make=row is None)
+        keys = KeyFile.load_or_make(data / KEY_FILE, may_make=row is None, place=place)
         if row is None:
             return _first_start(connection, keys)
         tenant, house, receipt_check, fingerprint_check = row
@@ -46,7 +48,8 @@ def installation(url: str, data: Path) -> Installation:
         for epoch, check in connection.execute("SELECT epoch, check_value FROM kek_epoch WHERE destroyed_at IS NULL"):
             checks.append((keys.key_encryption.get(epoch, b""), check))
         if not all(hmac.compare_digest(keys.check_value(key), bytes(check)) for key, check in checks):
-            raise WrongKeys
+            held = "HUB_KEYS" if os.environ.get("HUB_KEYS") else data / KEY_FILE
+            raise WrongKeys(say("keys_wrong", keys=held, place=place))
     return Installation(tenant, house, keys)
 
 

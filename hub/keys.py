@@ -30,6 +30,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from psycopg import Connection
 
 from hub.errors import Misconfigured, WrongKeys
+from hub.texts import say
 
 KEY_BYTES = 32
 NONCE_BYTES = 12
@@ -54,7 +55,7 @@ class KeyFile:
         return cls({1: secrets.token_bytes(KEY_BYTES)}, secrets.token_bytes(KEY_BYTES), secrets.token_bytes(KEY_BYTES))
 
     @classmethod
-    def parse(cls, text: str) -> KeyFile:
+    def parse(cls, text: str, place: str | Path = "HUB_KEYS") -> KeyFile:
         """Raises Misconfigured when the text is not a key file."""
         try:
             stored = json.loads(text)
@@ -64,11 +65,11 @@ class KeyFile:
                 b64decode(stored["receipt"]),
             )
         except (ValueError, KeyError, TypeError, AttributeError) as error:
-            raise Misconfigured("the key file is damaged; restore it from its backup") from error
+            raise Misconfigured(say("keys_damaged", keys=place)) from error
         if not keys.key_encryption or any(
             len(key) != KEY_BYTES for key in (*keys.key_encryption.values(), keys.fingerprint, keys.receipt)
         ):
-            raise Misconfigured("the key file is damaged; restore it from its backup")
+            raise Misconfigured(say("keys_damaged", keys=place))
         return keys
 
     def text(self) -> str:
@@ -82,20 +83,18 @@ class KeyFile:
         )
 
     @classmethod
-    def load_or_make(cls, path: Path, *, may_make: bool) -> KeyFile:
+    def load_or_make(cls, path: Path, *, may_make: bool, place: str = "HUB_DATABASE_URL") -> KeyFile:
         """The keys in HUB_KEYS, else in the file; made once, when there is no database yet that needs older ones.
 
-        Raises Misconfigured when the file is missing although the database was built with one.
+        Raises WrongKeys when the file is missing although the database, which lies in `place`, was built with one.
         """
         if text := os.environ.get("HUB_KEYS"):
             return cls.parse(text)
         try:
-            return cls.parse(path.read_text())
+            return cls.parse(path.read_text(), path)
         except FileNotFoundError:
             if not may_make:
-                raise WrongKeys(
-                    f"{path} is missing, and the database was built with it; restore it from its backup"
-                ) from None
+                raise WrongKeys(say("keys_missing", file=path, place=place)) from None
         keys = cls.fresh()
         path.parent.mkdir(parents=True, exist_ok=True)
         fresh = path.with_suffix(f".{os.getpid()}")
@@ -107,7 +106,7 @@ class KeyFile:
         try:
             os.link(fresh, path)  # Fails when another process was first; then its keys are the keys.
         except FileExistsError:
-            return cls.parse(path.read_text())
+            return cls.parse(path.read_text(), path)
         finally:
             fresh.unlink()
         return keys

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from hub.errors import Misconfigured
+from hub.texts import say
 
 
 @dataclass(frozen=True)
@@ -26,11 +27,11 @@ class Settings:
         env = os.environ if environment is None else environment
         listen = env.get("HUB_LISTEN") or "127.0.0.1:8080"
         host, _, port = listen.rpartition(":")
-        if not host or not port.isdigit() or int(port) > 65535:
-            raise Misconfigured("HUB_LISTEN must be host:port, for example 127.0.0.1:8080")
+        if not host or not (port.isascii() and port.isdecimal()) or int(port) > 65535:
+            raise Misconfigured(say("listen_form"))
         region = env.get("HUB_REGION") or "RU"
-        if len(region) != 2 or not region.isascii() or not region.isupper():
-            raise Misconfigured("HUB_REGION must be a two-letter country code, for example RU")
+        if not is_region(region):
+            raise Misconfigured(say("region"))
         return cls(
             Path(env.get("HUB_DATA") or ".hub").absolute(),
             env.get("HUB_DATABASE_URL") or None,
@@ -38,3 +39,12 @@ class Settings:
             int(port),
             region,
         )
+
+
+def is_region(code: str) -> bool:
+    """Whether phone numbers of this country are known."""
+    if code == "RU":
+        return True
+    import phonenumbers  # It takes a while to load, and is seldom asked.
+
+    return code in phonenumbers.SUPPORTED_REGIONS

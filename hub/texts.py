@@ -1,8 +1,13 @@
-"""What people read, in English and Russian, by code: the sentences of errors and refusals, and the reasons of flaws."""
+"""What people read, in English and Russian, by code: the sentences of errors and refusals, and the reasons of flaws.
+
+Most errors have one sentence, by their class. One that names files and fixes carries a `Told`, made where it is raised.
+"""
 
 from __future__ import annotations
 
+import errno
 import re
+import socket
 from collections.abc import Mapping
 
 from hub.errors import HubError
@@ -169,6 +174,148 @@ REASONS: Mapping[str, Both] = {
         "укажите либо merge, либо customer и records",
     ),
 }
+
+# What an error says beyond the sentence of its class: which setting, which file, and the fix.
+SENTENCES: Mapping[str, Both] = {
+    "listen_form": (
+        "HUB_LISTEN must be host:port, for example 127.0.0.1:8080",
+        "HUB_LISTEN задаётся как адрес:порт, например 127.0.0.1:8080",
+    ),
+    "listen_refused": (
+        "HUB_LISTEN={address} cannot be used: {why}; choose another.",
+        "HUB_LISTEN={address} использовать нельзя: {why}; выберите другой адрес.",
+    ),
+    "region": (
+        "HUB_REGION must be a two-letter country code whose phone numbers are known, for example RU",
+        "HUB_REGION задаётся двухбуквенным кодом страны, телефоны которой известны, например RU",
+    ),
+    "no_hub": (
+        "There is no hub in {folder}; set HUB_DATA or start one with hub serve.",
+        "В {folder} нет хаба; задайте HUB_DATA или запустите его командой hub serve.",
+    ),
+    "data_refused": (
+        "The data folder {folder} cannot be used: {why} ({where}); mend that, or set HUB_DATA to another folder.",
+        "Папку данных {folder} использовать нельзя: {why} ({where}); исправьте это или задайте другую в HUB_DATA.",
+    ),
+    "url_form": (
+        "HUB_DATABASE_URL is no PostgreSQL URL; write it like postgresql://user:password@host:5432/database.",
+        "HUB_DATABASE_URL — не адрес PostgreSQL; пишите его как postgresql://user:password@host:5432/database.",
+    ),
+    "url_refused": (
+        "The database in HUB_DATABASE_URL cannot be reached: {why}; start it or correct the variable.",
+        "База данных из HUB_DATABASE_URL недоступна: {why}; запустите её или исправьте переменную.",
+    ),
+    "not_allowed": (
+        "The user in HUB_DATABASE_URL may not do what the first start needs; let it create roles and schemas.",
+        "Пользователю из HUB_DATABASE_URL не разрешено нужное первому запуску; дайте ему создавать роли и схемы.",
+    ),
+    "database_failed": (
+        "The database in {place} cannot be opened ({what}); see its log.",
+        "Базу данных в {place} открыть не удалось ({what}); смотрите её журнал.",
+    ),
+    "keys_missing": (
+        "{file} is missing, and the database in {place} was built with it; restore it from its backup.",
+        "Нет {file}, а база данных в {place} построена с ним; восстановите его из резервной копии.",
+    ),
+    "keys_wrong": (
+        "The keys in {keys} do not belong to the database in {place}; restore those that do.",
+        "Ключи в {keys} не от базы данных в {place}; восстановите подходящие.",
+    ),
+    "keys_damaged": (
+        "The keys in {keys} are damaged; restore them from their backup.",
+        "Ключи в {keys} повреждены; восстановите их из резервной копии.",
+    ),
+    "elsewhere": (
+        "The database lies in {cluster}, because its user cannot reach {folder}.",
+        "База данных лежит в {cluster}: её пользователь не может попасть в {folder}.",
+    ),
+    "model_failed": (
+        "The read model {model} has failed and must be rebuilt",
+        "Представление {model} остановлено из-за ошибки, его нужно построить заново",
+    ),
+    "model_behind": (
+        "The read model {model} is being rebuilt; ask again shortly",
+        "Представление {model} строится заново; повторите запрос чуть позже",
+    ),
+    "no_model": (
+        "There is no read model {model}; there are {models}.",
+        "Представления {model} нет; есть {models}.",
+    ),
+    "newer_model": (
+        "The read model {model} belongs to a newer release; rebuild it with that.",
+        "Представление {model} принадлежит более новому выпуску; стройте его заново им.",
+    ),
+    # Why the machine or the database refused.
+    "in_use": ("it is in use", "он занят"),
+    "forbidden_here": ("permission denied", "нет доступа"),
+    "not_found": ("no such file or folder", "нет такого файла или папки"),
+    "not_a_folder": ("not a folder", "это не папка"),
+    "a_folder": ("it is a folder", "это папка"),
+    "read_only": ("read-only file system", "файловая система только для чтения"),
+    "disk_full": ("no space left", "не осталось места"),
+    "not_ours": ("there is no such address here", "такого адреса здесь нет"),
+    "unknown_host": ("the host is not known", "имя узла неизвестно"),
+    "connection_refused": ("nobody answers at that host and port", "по этому адресу и порту никто не отвечает"),
+    "too_slow": ("it does not answer in time", "она не отвечает вовремя"),
+    "wrong_password": ("user or password are wrong", "неверны пользователь или пароль"),
+    "no_database": ("there is no such database", "такой базы данных нет"),
+    "no_answer": ("it does not let us in", "она не пускает"),
+}
+_BY_NUMBER = {
+    errno.EADDRINUSE: "in_use",
+    errno.EACCES: "forbidden_here",
+    errno.EPERM: "forbidden_here",
+    errno.ENOENT: "not_found",
+    errno.ENOTDIR: "not_a_folder",
+    errno.EISDIR: "a_folder",
+    errno.EROFS: "read_only",
+    errno.ENOSPC: "disk_full",
+    errno.EADDRNOTAVAIL: "not_ours",
+}
+
+
+class Told(str):
+    """A sentence in English that knows its Russian, because where it is made nobody knows who will read it."""
+
+    russian: str
+
+    def in_(self, language: str) -> str:
+        return self.russian if language == "ru" else str(self)
+
+
+def told(both: Both, **values: object) -> Told:
+    """A sentence with its values filled in, those that are themselves `Told` in the same language."""
+    sentence = Told(both[0].format(**values))
+    sentence.russian = both[1].format(
+        **{name: value.russian if isinstance(value, Told) else value for name, value in values.items()}
+    )
+    return sentence
+
+
+def say(code: str, **values: object) -> Told:
+    """One of the SENTENCES."""
+    return told(SENTENCES[code], **values)
+
+
+def why(error: OSError) -> Told:
+    """Why the machine refused, in words; in its own where there are none of ours."""
+    if isinstance(error, socket.gaierror):
+        return say("unknown_host")
+    if code := _BY_NUMBER.get(error.errno or 0):
+        return say(code)
+    own = error.strerror or type(error).__name__
+    return told(("{own}", "{own}"), own=own)
+
+
+def in_words(error: HubError, language: str) -> str:
+    """What an error says to whoever set the hub up: its own words, else the sentence of its class."""
+    own = error.args[0] if error.args else ""
+    if isinstance(own, Told):
+        return own.in_(language)
+    if language == "ru":
+        general = sentence(code_of(error), language)
+        return f"{general} ({own})" if own else general
+    return str(error)
 
 
 def code_of(error: HubError | type[HubError]) -> str:

@@ -20,11 +20,11 @@ from psycopg_pool import ConnectionPool
 
 from commands import CAPABILITIES
 from hub.counter import Counter, Failed, Pipeline
-from hub.database import connect, pool
+from hub.database import connect, explained, pool
 from hub.decider import Principal
 from hub.desk import Asked, Desk
 from hub.embedded import EmbeddedPostgres
-from hub.errors import HubError
+from hub.errors import HubError, Misconfigured
 from hub.events import VOCABULARY
 from hub.installation import installation
 from hub.intake import Intake
@@ -36,6 +36,7 @@ from hub.principals import Principals
 from hub.projector import Pump, Standing, status, wait
 from hub.receipts import Answer
 from hub.settings import Settings
+from hub.texts import say
 from hub.view import View
 from projections import READ_MODELS
 from projections.card import card_of
@@ -52,7 +53,7 @@ class Hub:
         self._pump: Pump | None = None
         self.url, self.region = url, region
         migrate(url)
-        self.installation = installation(url, data)
+        self.installation = installation(url, data, str(server.cluster) if server else "HUB_DATABASE_URL")
         self.fingerprints = Fingerprints(self.installation.keys)
         self.vault = Vault(self.installation.keys, self.installation.tenant)
         self.pool = pool(url, 4)
@@ -67,24 +68,34 @@ class Hub:
         self.counter = Counter(self.desk)
 
     @classmethod
-    def open(cls, url: str | None = None, data: str | Path | None = None, *, follow: bool = True) -> Self:
+    def open(
+        cls, url: str | None = None, data: str | Path | None = None, *, follow: bool = True, make: bool = True
+    ) -> Self:
         """Open the hub on a database of one's own, or on the embedded one in the data folder. Raises Misconfigured.
 
-        `follow=False` leaves the read side to another process.
+        `follow=False` leaves the read side to another process; `make=False` makes no embedded one where there is none.
         """
         settings = Settings.from_environment()
         folder = Path(data).absolute() if data is not None else settings.data
         url = url or settings.database_url
         server = None if url is not None else EmbeddedPostgres(folder)
-        try:
-            hub = cls(url or server.start(), folder, settings.region, server=server)  # type: ignore[union-attr]
-        except BaseException:
-            if server is not None:
-                server.stop()
-            raise
+        with explained(folder, "HUB_DATABASE_URL" if server is None else str(folder)):
+            if server and not make and not server.made():
+                raise Misconfigured(say("no_hub", folder=folder))
+            try:
+                hub = cls(url or server.start(), folder, settings.region, server=server)  # type: ignore[union-attr]
+            except BaseException:
+                if server is not None:
+                    server.stop()
+                raise
         if follow:
             hub.follow()
         return hub
+
+    @property
+    def elsewhere(self) -> Path | None:
+        """Where the embedded database lies, when that is not in the data folder."""
+        return self._server.cluster if self._server and self._server.elsewhere else None
 
     def follow(self) -> None:
         """Run the read side in a thread, whenever nobody else leads it."""

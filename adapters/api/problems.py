@@ -28,7 +28,7 @@ from hub.errors import (
 )
 from hub.identity.normalise import KINDS
 from hub.subject import MembershipChanged
-from hub.texts import chosen, code_of, reason, said, sentence
+from hub.texts import Told, chosen, code_of, reason, said, sentence
 
 MEDIA_TYPE = "application/problem+json"
 
@@ -187,11 +187,10 @@ _REASONS = {
 def _detail(error: HubError, code: str, language: str) -> str:
     if isinstance(error, Invalid):
         return "; ".join(f"{_shown(flaw.path) or '$'}: {said(flaw.reason, language)}" for flaw in error.flaws) + "."
-    general = sentence(code, language)
-    own = str(error.args[0]) if isinstance(error, Busy) and error.args else ""  # Says which model, never a value.
-    if not own:
-        return general
-    return f"{own[0].upper()}{own[1:]}." if language == "en" else f"{general} ({own})"
+    own = error.args[0] if isinstance(error, Busy) and error.args else ""  # Says which model, never a value.
+    if isinstance(own, Told):
+        return f"{own.in_(language)}."
+    return f"{own[0].upper()}{own[1:]}." if own and language == "en" else sentence(code, language)
 
 
 def _shown(path: str) -> str:
