@@ -15,7 +15,7 @@ from hub.decider import Boundary, Command, Decider, Draft, Known, Outcome
 from hub.events import Link, Party, Recorded, RecordOpened
 from hub.fields import SourceKey, SourceName, Text
 from hub.opening import key_of, opening
-from hub.statements import IdentifierValue, Standing
+from hub.statements import Facts, Identifiers, Standing
 from hub.subject import Subject, by_key
 
 
@@ -26,8 +26,8 @@ class IdentifyCustomer(Command):
     source: SourceName | None = None
     key: Text | None = None
     party: Party | None = None
-    facts: Mapping[str, Any] = Field(default_factory=dict)
-    identifiers: Mapping[str, IdentifierValue] = Field(default_factory=dict)
+    facts: Facts = Field(default_factory=dict)
+    identifiers: Identifiers = Field(default_factory=dict)
     same_as: SourceKey | None = None
     raw: Mapping[str, Any] | None = None
 

@@ -17,7 +17,7 @@ from hub.identity.normalise import Unfit, identifier
 from hub.log.read import Scope
 from hub.names import Name, house_drafts, id_of, named, new_strings
 from hub.opening import Unnameable, key_of, opening
-from hub.statements import IdentifierValue, Standing, Stated
+from hub.statements import Facts, Identifiers, Standing, Stated
 from hub.subject import Subject, by_id, by_key, holding, registered
 
 AS_SAID = (
@@ -41,8 +41,8 @@ class RecordTouch(Command):
     topic: CodeText | None = None
     campaign: CodeText | None = None
     offer: CodeText | None = None
-    identifiers: Mapping[str, IdentifierValue] = Field(default_factory=dict)
-    facts: Mapping[str, Any] = Field(default_factory=dict)
+    identifiers: Identifiers = Field(default_factory=dict)
+    facts: Facts = Field(default_factory=dict)
     content: Mapping[str, Any] = Field(default_factory=dict)
     data: Data = Field(default_factory=dict)
     sender: Text | None = None

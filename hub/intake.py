@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+import json
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
@@ -19,11 +21,12 @@ from hub.keys import Fingerprints
 FUTURE_ALLOWED = 5 * 60 * 1_000_000  # Microseconds; clocks of channels are not ours.
 EARLIEST = clock.instant(datetime(1000, 1, 1, tzinfo=UTC))  # Before it, nothing was ever written down.
 
-# pydantic's error types in the words of the contract; anything else is "invalid".
+# pydantic's error types in the words of the contract; of the others those of types are "wrong_type", else "invalid".
 _REASONS = {
     "missing": "missing",
     "extra_forbidden": "unknown_field",
-    "value_error": "invalid",
+    "json_invalid": "not_json",
+    "model_type": "not_an_object",
     "literal_error": "not_one_of_the_allowed",
     "string_too_long": "too_long",
     "string_too_short": "too_short",
@@ -31,9 +34,18 @@ _REASONS = {
     "too_short": "too_few",
     "string_pattern_mismatch": "wrong_form",
     "greater_than_equal": "too_small",
+    "less_than": "too_large",
     "less_than_equal": "too_large",
+    "int_parsing_size": "too_large",
     "timezone_aware": "offset_missing",
+    "not_a_time": "not_a_time",
+    "datetime_parsing": "not_a_time",
+    "datetime_from_date_parsing": "not_a_time",
 }
+_NAME = re.compile(r"[a-z0-9_.-]{1,40}")
+# pydantic names the branch of a union it tried; callers do not know our types.
+_BRANCH = re.compile(r"str|int|float|bool|Stated|constrained-\w+|\[key\]|[\w-]+\[.+\]")
+_HALF = re.compile("[\ud800-\udfff]")  # Half of a character, which no text may hold.
 
 
 class Intake:
@@ -55,20 +67,20 @@ class Intake:
         try:
             parsed = orjson.loads(sent) if isinstance(sent, bytes) else sent
             canonical = orjson.dumps(parsed, option=orjson.OPT_SORT_KEYS)
-        except (ValueError, TypeError):  # Not JSON, not UTF-8, a lone surrogate, or deeper than any command.
-            raise Invalid(Flaw("", "not_json")) from None
+        except (ValueError, TypeError):
+            raise not_json(sent) from None
         if not isinstance(parsed, Mapping):
             raise Invalid(Flaw("", "not_an_object"))
         name = parsed.get("command")
         decider = self._deciders.get(name) if isinstance(name, str) else None
         if decider is None:
             raise Invalid(Flaw("command", "unknown_command" if "command" in parsed else "missing"))
-        if b"\\u0000" in canonical and (nul := [Flaw(path, "nul_character") for path in _with_nul(parsed)]):
-            raise Invalid(*nul)
+        if b"\\u0000" in canonical and (flaws := list(strange_characters(parsed))):
+            raise Invalid(*flaws)
         try:
             command = decider.command.model_validate_json(canonical)
         except ValidationError as error:
-            raise Invalid(*_flaws(error)) from None
+            raise Invalid(*flaws_of(error.errors(include_url=False, include_input=False))) from None
         now = self._now()
         occurred_at = now if command.occurred_at is None else clock.instant(command.occurred_at)
         if occurred_at > now + FUTURE_ALLOWED:
@@ -92,32 +104,49 @@ def _name(decider: Decider[Any, Any]) -> str:
     return name
 
 
-def _flaws(error: ValidationError) -> Iterable[Flaw]:
-    for each in error.errors(include_url=False, include_context=False, include_input=False):
-        path = ".".join(str(part) for part in each["loc"] if not _is_branch(part))
-        kind = each["type"]
-        if kind == "value_error":  # Our own validators raise ValueError with a code or a short rule.
-            yield Flaw(path, each["msg"].removeprefix("Value error, "))
+def flaws_of(errors: Iterable[Any], skip: int = 0) -> list[Flaw]:
+    """pydantic's errors in our words, each place once, the innermost only; without the first `skip` parts of the place.
+
+    Names that are none of ours, and of no form that a name has, are not repeated.
+    """
+    found: dict[tuple[str, ...], str] = {}
+    for each in errors:
+        path = tuple(
+            text if _NAME.fullmatch(text := str(part)) else "*"
+            for n, part in enumerate(each["loc"][skip:])
+            if n == 0 or isinstance(part, int) or not _BRANCH.fullmatch(part)
+        )
+        kind = str(each["type"])
+        if kind == "value_error":  # Our own validators raise ValueError with a code.
+            reason = str(each["msg"]).removeprefix("Value error, ")
         else:
-            yield Flaw(path, _REASONS.get(kind, "wrong_type" if kind.endswith(("_type", "_parsing")) else "invalid"))
+            reason = _REASONS.get(kind, "wrong_type" if kind.endswith(("_type", "_parsing")) else "invalid")
+        found.setdefault(path, reason)
+    around = {path[:n] for path in found for n in range(1, len(path))}
+    return [Flaw(".".join(path), reason) for path, reason in found.items() if path not in around]
 
 
-def _is_branch(part: int | str) -> bool:
-    """pydantic names the branch of a union it tried; callers do not know our types."""
-    return isinstance(part, str) and (
-        "[" in part or part in ("str", "int", "float", "bool", "Stated", "constrained-str")
-    )
+def not_json(sent: object) -> Invalid:
+    """What is wrong with what orjson refuses: halves of characters, where they are; else that it is no JSON."""
+    try:
+        flaws = list(strange_characters(json.loads(sent) if isinstance(sent, bytes) else sent))
+    except (ValueError, RecursionError):
+        flaws = []
+    return Invalid(*(flaws or [Flaw("", "not_json")]))
 
 
-def _with_nul(value: Any, path: str = "") -> Iterable[str]:
+def strange_characters(value: object, path: str = "") -> Iterator[Flaw]:
+    """Where a text, or a name, holds what no text may."""
     if isinstance(value, str):
         if "\0" in value:
-            yield path
+            yield Flaw(path, "nul_character")
+        if _HALF.search(value):
+            yield Flaw(path, "lone_surrogate")
     elif isinstance(value, Mapping):
         for name, each in value.items():
-            if "\0" in name:
-                yield path
-            yield from _with_nul(each, f"{path}.{name}" if path else name)
+            yield from strange_characters(name, path)
+            within = name if isinstance(name, str) and _NAME.fullmatch(name) else "*"
+            yield from strange_characters(each, f"{path}.{within}" if path else within)
     elif isinstance(value, list | tuple):
         for n, each in enumerate(value):
-            yield from _with_nul(each, f"{path}.{n}")
+            yield from strange_characters(each, f"{path}.{n}" if path else str(n))

@@ -9,11 +9,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Annotated, Any
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, StringConstraints
+from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, StringConstraints, ValidationError
+from pydantic_core import InitErrorDetails, PydanticCustomError
 
 from hub.clock import instant, moment
 from hub.decider import Draft, Known, Secret
-from hub.errors import Flaw, Invalid
 from hub.events import (
     FactRetracted,
     FactsStated,
@@ -24,6 +24,7 @@ from hub.events import (
     Recorded,
     RecordId,
 )
+from hub.fields import KindName
 from hub.identity.normalise import Unfit, birth_date, identifier, is_kind
 from hub.log.read import Scope
 
@@ -63,8 +64,28 @@ class Stated(BaseModel):
     until: AwareDatetime | None = None
 
 
+def _fit(facts: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Raises pydantic's error with every unknown name, and every value of the wrong type."""
+    flaws = [
+        InitErrorDetails(type=_WRONG_TYPE if is_attribute(name) else _UNKNOWN, loc=(name,), input=None)
+        for name, value in facts.items()
+        if not (is_attribute(name) and (value is None or _is_value(value, name)))
+    ]
+    if flaws:
+        raise ValidationError.from_exception_data("facts", flaws)
+    return facts
+
+
+def is_attribute(name: str) -> bool:
+    return name in ATTRIBUTES or (name.startswith("x-") and is_kind(name))
+
+
+_UNKNOWN = PydanticCustomError("value_error", "unknown_attribute")
+_WRONG_TYPE = PydanticCustomError("value_error", "wrong_type")
+
 IdentifierValue = Annotated[str, StringConstraints(max_length=1000)] | list[str | Stated] | Stated
-Facts = Mapping[str, Any]
+Identifiers = Mapping[KindName, IdentifierValue]
+Facts = Annotated[Mapping[str, Any], AfterValidator(_fit)]
 Span = tuple[Instant | None, Instant | None]  # since, until
 ALWAYS: Span = (None, None)
 
@@ -121,18 +142,13 @@ class Checked:
     unfit: list[tuple[str, str, Any]] = field(default_factory=list)  # path, reason, value
 
 
-def check(facts: Facts, identifiers: Mapping[str, IdentifierValue], known: Known) -> Checked:
-    """Sort statements into what can be said and what is set aside. Raises Invalid for unknown names and wrong types."""
+def check(facts: Facts, identifiers: Identifiers, known: Known) -> Checked:
+    """Sort statements into what can be said and what is set aside."""
     checked = Checked()
-    flaws: list[Flaw] = []
     for attribute, value in facts.items():
         path = f"facts.{attribute}"
-        if attribute not in ATTRIBUTES and not (attribute.startswith("x-") and is_kind(attribute)):
-            flaws.append(Flaw(path, "unknown_attribute"))
-        elif value is None:
+        if value is None:
             checked.retracted.append(attribute)
-        elif not _is_value(value, attribute):
-            flaws.append(Flaw(path, "wrong_type"))
         elif attribute in CLEAR:
             checked.clear[attribute] = value
         elif attribute == "birth_date":
@@ -152,15 +168,10 @@ def check(facts: Facts, identifiers: Mapping[str, IdentifierValue], known: Known
             elif any(fit):
                 checked.sealed[attribute] = [each for each, fits in zip(several, fit, strict=True) if fits]
     for kind, values in identifiers.items():
-        if not is_kind(kind):
-            flaws.append(Flaw(f"identifiers.{kind}", "unknown_kind"))
-            continue
         for n, each in enumerate(values if isinstance(values, list) else [values]):
             path = f"identifiers.{kind}.{n}" if isinstance(values, list) else f"identifiers.{kind}"
             stated = each if isinstance(each, Stated) else Stated(value=each)
             _check_identifier(checked, kind, stated, path, known)
-    if flaws:
-        raise Invalid(*flaws)
     return checked
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import re
+from collections.abc import Mapping
 from typing import Any
 
 import orjson
@@ -17,7 +18,6 @@ from hub.errors import (
     Busy,
     Conflict,
     Erased,
-    Flaw,
     Forbidden,
     HubError,
     IdReused,
@@ -27,6 +27,7 @@ from hub.errors import (
     Unknown,
 )
 from hub.identity.normalise import KINDS
+from hub.intake import flaws_of
 from hub.subject import MembershipChanged
 from hub.texts import Told, chosen, code_of, reason, said, sentence
 
@@ -149,41 +150,6 @@ def install(app: FastAPI) -> None:
         return response(kind(), language_of(request), error.headers)
 
 
-def flaws_of(errors: Iterable[Any], skip: int = 0) -> list[Flaw]:
-    """pydantic's errors in our words, each place once, without the first `skip` parts of the place."""
-    found: dict[str, Flaw] = {}
-    for each in errors:
-        path = ".".join(str(part) for part in each["loc"][skip:] if not _is_branch(part))
-        kind = str(each["type"])
-        default = "wrong_type" if kind.endswith(("_type", "_parsing")) else "invalid"
-        found.setdefault(path, Flaw(path, _REASONS.get(kind, default)))
-    return list(found.values())
-
-
-def _is_branch(part: Any) -> bool:
-    """pydantic names the branch of a union it tried; callers do not know our types."""
-    return isinstance(part, str) and ("[" in part or part in ("str", "constrained-int"))
-
-
-_REASONS = {
-    "missing": "missing",
-    "greater_than_equal": "too_small",
-    "less_than_equal": "too_large",
-    "literal_error": "not_one_of_the_allowed",
-    "extra_forbidden": "unknown_field",
-    "json_invalid": "not_json",
-    "model_type": "not_an_object",
-    "too_long": "too_many",
-    "timezone_aware": "offset_missing",
-    "string_too_long": "too_long",
-    "less_than": "too_large",
-    "int_parsing_size": "too_large",
-    "not_a_time": "not_a_time",
-    "datetime_parsing": "not_a_time",
-    "datetime_from_date_parsing": "not_a_time",
-}
-
-
 def _detail(error: HubError, code: str, language: str) -> str:
     if isinstance(error, Invalid):
         return "; ".join(f"{_shown(flaw.path) or '$'}: {said(flaw.reason, language)}" for flaw in error.flaws) + "."
@@ -202,7 +168,7 @@ def _shown(path: str) -> str:
 def _is_name(part: str, among_personal: bool) -> bool:
     if among_personal and part not in _OURS:
         return False
-    return len(part) <= 64 and part.isprintable()
+    return re.fullmatch(r"[a-z0-9_-]{0,40}", part) is not None
 
 
 _OURS = {"identifiers", "facts", "data", "content", "raw", "identifier", "value", "same_as", *KINDS}

@@ -22,12 +22,13 @@ from adapters.api.batch import Batch
 from adapters.api.bodies import json_body, media_type
 from adapters.api.lines import Cutter, Elements, Lines, Unzipped
 from adapters.api.masking import masked
-from adapters.api.problems import NotSupported, flaws_of, language_of
+from adapters.api.problems import NotSupported, language_of
 from adapters.api.reading import ReadSide
 from hub.decider import Principal
 from hub.errors import Busy, Flaw, Invalid, Unknown
 from hub.events import Channel
 from hub.identity.normalise import is_kind
+from hub.intake import flaws_of, not_json, strange_characters
 from hub.projector import Standing
 from hub.view import View
 from projections.card import card_of
@@ -205,7 +206,13 @@ def _failure(each: Standing) -> dict[str, Any]:
 
 def _sought(body: bytes) -> Sought:
     try:
-        sought = Sought.model_validate_json(body)
+        asked = orjson.loads(body)
+    except ValueError:
+        raise not_json(body) from None
+    if strange := list(strange_characters(asked)):
+        raise Invalid(*strange)
+    try:
+        sought = Sought.model_validate(asked)
     except ValidationError as error:
         raise Invalid(*flaws_of(error.errors())) from None
     by_key = sought.source is not None or sought.key is not None

@@ -88,29 +88,53 @@ def test_many_clients_at_once_are_all_answered(shop: Served) -> None:
         (touch("1", channel="pigeon"), "channel", "not_one_of_the_allowed"),
         (touch("1", occurred_at="2026-03-01T10:00:00"), "occurred_at", "offset_missing"),
         (touch("1", facts={"shoe": 1}), "facts.shoe", "unknown_attribute"),
+        (touch("1", facts={"city": 7}), "facts.city", "wrong_type"),
+        (touch("1", facts={"name": {"a": 1}}), "facts.name", "wrong_type"),
+        (touch("1", identifiers={"fax": "1"}), "identifiers.fax", "unknown_kind"),
+        (touch("1", identifiers={"phone": 5}), "identifiers.phone", "wrong_type"),
+        (touch("1", identifiers={"phone": [5]}), "identifiers.phone.0", "wrong_type"),
+        (touch("1", identifiers={"phone": {"value": 5}}), "identifiers.phone.value", "wrong_type"),
+        (touch("1", data={"a": None}), "data.a", "wrong_type"),
+        (touch("1", seen=-1), "seen", "too_small"),
+        (touch("1", Фамилия=1), "*", "unknown_field"),
+        (touch("1", **{"x[y]": 1}), "*", "unknown_field"),
+        (touch("1", facts={"n" * 41: 1}), "facts.*", "unknown_attribute"),
+        (touch("1", facts={"a." * 20 + "b": 1}), "facts.*", "unknown_attribute"),
+        ({"command": "retract_fact", "attribute": "name"}, "", "one_of_record_customer_key"),
         ({"command": "record_touch", "channel": "shop"}, "key", "missing"),
     ],
 )
 def test_what_is_wrong_is_told_with_path_and_reason(shop: Served, command: object, path: str, reason: str) -> None:
     answer = shop.client.post("/v1/commands", json=command, headers={"Authorization": f"Bearer {shop.keys['channel']}"})
     assert answer.status_code == 422
-    assert {"path": path, "reason": reason} in answer.json()["errors"]
+    assert answer.json()["errors"] == [{"path": path, "reason": reason}]
 
 
 def test_every_flaw_is_told_at_once(shop: Served) -> None:
-    answer = shop.do({"command": "record_touch", "channel": "pigeon", "kind": 5, "more": 1})
-    assert {flaw["path"] for flaw in answer.json()["errors"]} == {"channel", "kind", "more"}
+    facts, identifiers = {"shoe": 1, "city": 7, "name": "Anna"}, {"fax": "1", "phone": 5}
+    wrong = {"channel": "pigeon", "kind": 5, "more": 1, "facts": facts, "identifiers": identifiers}
+    answer = shop.do({"command": "record_touch", **wrong})
+    assert sorted(flaw["path"] for flaw in answer.json()["errors"]) == [
+        "channel", "facts.city", "facts.shoe", "identifiers.fax", "identifiers.phone", "kind", "more",
+    ]  # fmt: skip
 
 
-def test_a_lone_surrogate_is_refused(shop: Served) -> None:
-    answer = shop.ask(
-        "channel",
-        "POST",
-        "/v1/commands",
-        content=b'{"command": "record_touch", "key": "\\ud800", "channel": "shop"}',
-        headers={"Content-Type": "application/json"},
-    )
+@pytest.mark.parametrize("half", [rb"\ud800", rb"x\udc00", b"\xed\xa0\x80"])
+@pytest.mark.parametrize(
+    ("sent", "path"),
+    [
+        (b'{"command": "record_touch", "key": "%s", "channel": "shop"}', "key"),
+        (b'{"command": "record_touch", "content": {"a": ["b", "%s"]}}', "content.a.1"),
+        (b'{"command": "record_touch", "raw": {"%s": 1}}', "raw"),
+    ],
+)
+def test_half_a_character_is_named(shop: Served, sent: bytes, half: bytes, path: str) -> None:
+    json = {"Content-Type": "application/json"}
+    answer = shop.ask("channel", "POST", "/v1/commands", content=sent % half, headers=json)
     assert answer.status_code == 422
+    assert answer.json()["errors"] == [{"path": path, "reason": "lone_surrogate"}]
+    (line,) = shop.ask("channel", "POST", "/v1/commands/batch", content=b"[" + sent % half + b"]", headers=json).json()
+    assert line["errors"] == answer.json()["errors"]
 
 
 def test_an_unregistered_source_is_told(served: Served) -> None:

@@ -126,6 +126,32 @@ def test_a_search_without_an_end_is_refused(shop: Served, sought: object) -> Non
     assert answer.json()["errors"]
 
 
+@pytest.mark.parametrize(
+    ("sought", "path"),
+    [
+        ({"source": "shop", "key": "1\0"}, "key"),
+        ({"identifiers": {"phone": "\0"}}, "identifiers.phone"),
+        ({"identifiers": {"email": ["a@b.ru", "\0"]}}, "identifiers.email.1"),
+    ],
+)
+def test_a_search_for_what_no_text_may_hold_is_refused(shop: Served, sought: object, path: str) -> None:
+    answer = shop.ask("operator", "POST", "/v1/customers/find", json=sought)
+    assert answer.json()["errors"] == [{"path": path, "reason": "nul_character"}]
+
+
+def test_contacts_come_in_pages(shop: Served, ivan: dict[str, Any]) -> None:
+    for _ in range(3):
+        last = shop.done(touch("1", channel="sms", direction="out"))
+    path = f"/v1/customers/{ivan['customer']}/contacts?limit=2&at_least={last['position']}"
+    first = shop.get(path).json()
+    rest = shop.get(f"{path}&cursor={first['next']}").json()
+    assert (len(first["items"]), len(rest["items"]), rest["next"]) == (2, 1, None)
+    for part in ("contacts", "timeline"):
+        forged = shop.get(f"/v1/customers/{ivan['customer']}/{part}?cursor=OTk5OTk5OTk5OTk5OTk5OTk5OTk5OTk5OTkgMQ")
+        assert forged.status_code == 422
+        assert forged.json()["errors"] == [{"path": "cursor", "reason": "not_a_cursor"}]
+
+
 def test_the_timeline_comes_in_pages(shop: Served, ivan: dict[str, Any]) -> None:
     for day in range(2, 6):
         last = shop.done(touch("1", occurred_at=f"2026-03-0{day}T10:00:00+03:00", kind=f"visit-{day}"))

@@ -182,10 +182,6 @@ def test_a_value_too_long_to_be_a_phone_is_set_aside() -> None:
 @pytest.mark.parametrize(
     ("fields", "flaw"),
     [
-        ({"facts": {"shoe": 1}}, "facts.shoe: unknown_attribute"),
-        ({"facts": {"city": 7}}, "facts.city: wrong_type"),
-        ({"facts": {"name": {"a": 1}}}, "facts.name: wrong_type"),
-        ({"identifiers": {"fax": "1"}}, "identifiers.fax: unknown_kind"),
         ({"key": None}, "key: missing"),
         ({"key": None, "identifiers": {"phone": PHONE, "email": "a@b.ru"}}, "key: missing"),
         ({"key": None, "identifiers": {"phone": "12"}}, "identifiers.phone: not_a_phone"),
