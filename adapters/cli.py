@@ -8,16 +8,21 @@ from contextlib import contextmanager
 from typing import Annotated, Any, NoReturn
 
 import orjson
+import psycopg
 import typer
 
 from adapters.api.problems import problem
 from adapters.api.routes import status_of
 from adapters.demo.terminal import demo
 from adapters.importer.terminal import import_
-from adapters.importer.words import language
+from adapters.importer.words import language, number
+from adapters.rebuild import rebuild
 from adapters.serve import serve
-from hub import Hub
-from hub.errors import HubError, Invalid
+from hub import Hub, texts
+from hub.errors import Busy, HubError, Invalid
+from hub.projector import Standing
+from hub.rows import ReadModel
+from projections import READ_MODELS
 
 LANGUAGE = language()
 
@@ -52,8 +57,8 @@ def serve_(json: Json = False) -> None:
 
 @app.command(help=say("How the hub is.", "Как дела у хаба."))
 def status(json: Json = False) -> None:
-    with told(json), Hub.open(follow=False) as hub:
-        found = status_of(hub)
+    with told(json), Hub.open(follow=False, make=False) as hub:
+        found = status_of(hub, failures=True)
         show(json, found, *_status_lines(found))
 
 
@@ -62,10 +67,34 @@ def card(
     id: Annotated[str, typer.Argument(help=say("Any record or customer id.", "Любой id записи или клиента."))],
     json: Json = False,
 ) -> None:
-    with told(json), Hub.open() as hub:
+    with told(json), Hub.open(make=False) as hub:
         hub.wait(hub.head())
         found = hub.card(id)
         show(json, found, *_card_lines(found))
+
+
+@app.command(
+    "rebuild",
+    help=say(
+        "Fold a read model anew from the first event, for example one that failed.",
+        "Построить представление заново с первого события, например остановленное из-за ошибки.",
+    ),
+)
+def rebuild_(
+    model: Annotated[str | None, typer.Argument(help=say("Its name, see hub status.", "Имя, см. hub status."))] = None,
+    all_: Annotated[bool, typer.Option("--all", help=say("All of them, in turn.", "Все по очереди."))] = False,
+    json: Json = False,
+) -> None:
+    models = {each.name: each for each in READ_MODELS}
+    if (model is None) != all_:
+        raise typer.BadParameter(say("name a read model, or say --all", "назовите представление или укажите --all"))
+    if model is not None and model not in models:
+        raise typer.BadParameter(texts.say("no_model", model=model, models=", ".join(models)).in_(LANGUAGE))
+    with told(json), Hub.open(make=False) as hub:
+        ends = [_rebuilt(hub, each) for each in (models.values() if model is None else [models[model]])]
+        show(json, {"items": ends}, *map(_standing_line, ends))
+    if any(each.state == "failed" for each in ends):
+        raise typer.Exit(1)
 
 
 @key.command("create", help=say("Make a key; it is shown this once.", "Создать ключ; он показывается один раз."))
@@ -76,7 +105,7 @@ def create(
     days: Annotated[int, typer.Option(help=say("Days until it ends.", "Через сколько дней истекает."))] = 365,
     json: Json = False,
 ) -> None:
-    with told(json), Hub.open(follow=False) as hub:
+    with told(json), Hub.open(follow=False, make=False) as hub:
         made, token = hub.principals.make(role, source=source, person=person, days=days)
         ends = say(f"It ends on {made.expires_at:%Y-%m-%d}.", f"Истекает {made.expires_at:%d.%m.%Y}.")
         show(json, {"id": made.id, "key": token, "role": role, "expires_at": made.expires_at}, token, ends)
@@ -84,7 +113,7 @@ def create(
 
 @key.command("list", help=say("Every key, without its secret.", "Все ключи без секретов."))
 def list_(json: Json = False) -> None:
-    with told(json), Hub.open(follow=False) as hub:
+    with told(json), Hub.open(follow=False, make=False) as hub:
         keys = hub.principals.all()
         lines = [
             f"{each.id}  {each.role:<10}  {each.source or each.person or '-'}  {each.expires_at:%Y-%m-%d}  "
@@ -96,7 +125,7 @@ def list_(json: Json = False) -> None:
 
 @key.command("revoke", help=say("End a key at once.", "Отозвать ключ сразу."))
 def revoke(id: str, json: Json = False) -> None:
-    with told(json), Hub.open(follow=False) as hub:
+    with told(json), Hub.open(follow=False, make=False) as hub:
         hub.principals.revoke(id)
         show(json, {"id": id, "revoked": True}, say("The key is revoked.", "Ключ отозван."))
 
@@ -121,12 +150,14 @@ def told(json: bool) -> Iterator[None]:
         yield
     except HubError as error:
         _fail(json, error)
+    except psycopg.OperationalError:
+        _fail(json, Busy())
 
 
 def _fail(json: bool, error: HubError) -> NoReturn:
     document = problem(error, LANGUAGE)
     if document["status"] == 500:  # Of the set-up, and so for whoever set it up: its own words name the fix.
-        document["detail"] = str(error)
+        document["detail"] = texts.in_words(error, LANGUAGE)
     if json:
         show(json, document)
     else:
@@ -143,6 +174,35 @@ def _status_lines(status: dict[str, Any]) -> Iterator[str]:
     for each in status["read_models"]:
         behind = say(f"{each['lag']} events behind", f"отстаёт на {each['lag']}")
         yield f"  {each['name']:<16} {each['position']:>10}  {each['state']}  {behind if each['lag'] else ''}".rstrip()
+        if each["state"] == "failed":
+            yield "    " + _failure(each["failed_event"], each["failed_position"], each["error"])
+            yield say(
+                f"    rebuild it: hub rebuild {each['name']}", f"    построить заново: hub rebuild {each['name']}"
+            )
+
+
+def _failure(event: str | None, position: int | None, error: str | None) -> str:
+    return say(f"at event {event}, position {position}: {error}", f"на событии {event}, позиция {position}: {error}")
+
+
+def _rebuilt(hub: Hub, model: ReadModel[Any]) -> Standing:
+    """How it ended; on a terminal, how far it is meanwhile."""
+    shown = sys.stderr.isatty()
+    for each in rebuild(hub, model):
+        if shown:
+            place, end = (number(count, LANGUAGE) for count in (each.position, each.position + each.lag))
+            typer.echo(f"\r\x1b[K{each.name}  {place} / {end}", nl=False, err=True)
+    if shown:
+        typer.echo("\r\x1b[K", nl=False, err=True)
+    return each
+
+
+def _standing_line(each: Standing) -> str:
+    if each.state == "failed":
+        failure = _failure(each.failed_event, each.failed_position, each.error)
+        return say(f"{each.name} has failed again {failure}", f"{each.name}: снова ошибка {failure}")
+    place = number(each.position, LANGUAGE)
+    return say(f"{each.name} is live at position {place}", f"{each.name}: готово, позиция {place}")
 
 
 def _card_lines(card: dict[str, Any]) -> Iterator[str]:

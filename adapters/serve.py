@@ -15,7 +15,9 @@ import uvicorn
 from adapters.api import create_app
 from adapters.api.logs import configure
 from adapters.follower import Follower
-from hub import Hub
+from adapters.importer.words import language
+from hub import Hub, texts
+from hub.database import explained
 from hub.errors import Misconfigured
 from hub.settings import Settings
 
@@ -37,9 +39,12 @@ def _serve(say: Say) -> None:
     settings = Settings.from_environment()
     configure()
     with _listening(settings) as listening, Hub.open(settings.database_url, settings.data, follow=False) as hub:
-        if tokens := hub.principals.first(lambda tokens: _keep(settings.data / FIRST_KEYS, tokens)):
-            for role, token in tokens.items():
-                say(f"{role}: {token}", {"role": role, "key": token})
+        if hub.elsewhere:
+            say(lies_elsewhere(hub.elsewhere, settings.data), {"database": str(hub.elsewhere)})
+        with explained(settings.data, "HUB_DATABASE_URL"):
+            tokens = hub.principals.first(lambda tokens: _keep(settings.data / FIRST_KEYS, tokens))
+        for role, token in tokens.items():
+            say(f"{role}: {token}", {"role": role, "key": token})
         follower = Follower(hub.url, settings.data)
         follower.start()
         try:
@@ -52,6 +57,11 @@ def _serve(say: Say) -> None:
             server.run(sockets=[listening])
         finally:
             follower.stop()
+
+
+def lies_elsewhere(cluster: Path, folder: Path) -> str:
+    """One line for who looks for the database in the data folder, or makes backups of that alone."""
+    return texts.say("elsewhere", cluster=cluster, folder=folder).in_(language())
 
 
 class _Server(uvicorn.Server):
@@ -100,14 +110,17 @@ def _listening(settings: Settings) -> socket.socket:
         listening.bind((settings.host, settings.port))
     except OSError as error:
         listening.close()
-        raise Misconfigured(
-            f"HUB_LISTEN={settings.host}:{settings.port} cannot be used: {error.strerror}; choose another."
-        ) from None
+        address = f"{settings.host}:{settings.port}"
+        raise Misconfigured(texts.say("listen_refused", address=address, why=texts.why(error))) from None
+    except UnicodeError:  # A name longer than names of hosts are.
+        listening.close()
+        raise Misconfigured(texts.say("listen_form")) from None
     return listening
 
 
 def _keep(file: Path, tokens: dict[str, str]) -> None:
     """Write the first keys where only the hub's own user reads them, in place of what a start cut off left."""
+    file.parent.mkdir(parents=True, exist_ok=True)
     unfinished = file.with_suffix(".unfinished")
     unfinished.unlink(missing_ok=True)
     with open(unfinished, "x", opener=lambda path, flags: os.open(path, flags, 0o600)) as kept:

@@ -169,15 +169,15 @@ def add_questions(app: FastAPI, hub: Hub) -> None:
         return _json(await run_in_threadpool(status_of, hub))
 
 
-def status_of(hub: Hub) -> dict[str, Any]:
-    """How the hub is; no personal data."""
+def status_of(hub: Hub, *, failures: bool = False) -> dict[str, Any]:
+    """How the hub is; no personal data. Where a read model failed is told to who runs the hub, not to everybody."""
     standings = hub.standings()
     healthy = all(each.state != "failed" for each in standings)
     return {
         "version": version(),
         "head": hub.head(),
         "health": "ok" if healthy else "degraded",
-        "read_models": [_standing(each) for each in standings],
+        "read_models": [_standing(each) | (_failure(each) if failures else {}) for each in standings],
     }
 
 

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
+from shlex import quote
+from shutil import which
 from typing import TYPE_CHECKING, Any, Protocol
 
 from adapters.demo.words import WORDS
@@ -56,6 +59,7 @@ def look(hub: Hub, records: Mapping[Record, str], merges: Sequence[Merged]) -> F
             if key.stands
         ],
         "keys_file": str(settings.data / FIRST_KEYS),
+        "hub": program(),
         "address": f"http://{settings.host}:{settings.port}",
     }
 
@@ -71,7 +75,8 @@ def tell(found: Found, lang: str, served: bool) -> str:
         _part(happened, map(_told_touch, liveliest["latest"])),
         ["", *(words["together" if each["together"] else "apart"].format(**each) for each in found["merges"])],
         _part(words["read_models"], _told_models(found["read_models"], lang)),
-        _part(words["keys"], _told_keys(found, words)),
+        # What serves makes the first keys, and says them.
+        _part(words["keys"], _told_keys(found, words)) if found["keys"] or not served else [],
         _part(words["next"], _told_next(found, words, served)),
     ]
     return "\n".join(line for part in parts for line in part)
@@ -156,14 +161,29 @@ def _told_models(standings: Iterable[Any], lang: str) -> Iterator[str]:
 def _told_keys(found: Found, words: Mapping[str, str]) -> Iterator[str]:
     for key in found["keys"]:
         yield words["key"].format(id=key["id"], role=key["role"], whom=key["for"] or "–")
-    yield words["kept" if found["keys"] else "no_keys"].format(file=found["keys_file"])
+    yield words["kept" if found["keys"] else "no_keys"].format(file=found["keys_file"], hub=found["hub"])
 
 
 def _told_next(found: Found, words: Mapping[str, str], served: bool) -> Iterator[str]:
-    yield words["served" if served else "serve"].format(url=found["address"])
-    yield words["card"].format(customer=found["card"]["customer"])
-    yield words["status"]
-    yield words["import"].format(folder=Path(__file__).parent)
+    hub = found["hub"]
+    yield words["served" if served else "serve"].format(hub=hub, url=found["address"])
+    yield words["card"].format(hub=hub, customer=found["card"]["customer"])
+    yield words["status"].format(hub=hub)
+    yield words["import"].format(hub=hub, folder=Path(__file__).parent)
+
+
+def program() -> str:
+    """What to type for `hub` here: that, where it is on the PATH, else the way to this very one."""
+    script = Path(sys.executable).with_name("hub")
+    if not script.exists():
+        return f"{_typed(Path(sys.executable))} -m hub"
+    found = which("hub")
+    return "hub" if found and Path(found).samefile(script) else _typed(script)
+
+
+def _typed(path: Path) -> str:
+    here = Path.cwd()
+    return quote(str(path.relative_to(here) if path.is_relative_to(here) else path))
 
 
 def _shown(value: Any) -> str:

@@ -13,6 +13,7 @@ from adapters.importer import FileError, MappingError, import_file
 from adapters.importer.words import WORDS, language
 from hub import Hub
 from hub.errors import HubError
+from hub.texts import in_words
 
 LANGUAGE = language()
 HELP = WORDS[LANGUAGE]
@@ -31,9 +32,9 @@ def import_(
         with Hub.open() as hub:
             summary = import_file(hub, file, mapping, report=report, progress=shown, lang=LANGUAGE)
     except (MappingError, FileError) as error:
-        _fail(str(error), json, 2)
+        _fail(in_words(error, LANGUAGE), json, 2)
     except HubError as error:
-        _fail(str(error), json, 1)
+        _fail(in_words(error, LANGUAGE), json, 1)
     except KeyboardInterrupt:
         _fail(HELP["interrupted"], json, 1)
     typer.echo(orjson.dumps(summary.as_json()).decode() if json else summary.text(LANGUAGE))

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from adapters import demo
+from adapters.demo.story import program
 from adapters.demo.words import WORDS
 from adapters.importer.mapping import Mapped
 from adapters.importer.rows import Rows
@@ -101,3 +103,33 @@ def test_every_mapping_of_the_demo_fits_its_file(file: str, mapping: str) -> Non
 def test_every_data_set_has_its_licence_beside_it() -> None:
     assert "MIT License" in (demo.HERE / "cdnow/LICENSE.txt").read_text()
     assert "Apache License" in (demo.HERE / "truth_set/LICENSE.txt").read_text()
+
+
+def test_what_to_type_works_as_typed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    environment = tmp_path / "a clone" / ".venv" / "bin"
+    environment.mkdir(parents=True)
+    monkeypatch.setattr(sys, "executable", str(environment / "python"))
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.chdir(tmp_path / "a clone")
+    assert program() == ".venv/bin/python -m hub"
+    (environment / "hub").touch(mode=0o755)
+    assert program() == ".venv/bin/hub"
+    monkeypatch.chdir(tmp_path)
+    assert program() == "'a clone/.venv/bin/hub'"
+    monkeypatch.setenv("PATH", str(environment))
+    assert program() == "hub"
+
+
+@pytest.mark.parametrize("lang", ["en", "ru"])
+def test_a_demo_that_goes_on_to_serve_leaves_the_first_keys_to_that(
+    hub: Hub, capsys: pytest.CaptureFixture[str], lang: str
+) -> None:
+    demo.run(hub, serve=True, lang=lang)
+    told = capsys.readouterr().out
+    assert WORDS[lang]["keys"] not in told
+    assert f"{program()} card " in told
+    hub.principals.first(lambda _: None)
+    demo.run(hub, serve=True, lang=lang)
+    told = capsys.readouterr().out
+    assert WORDS[lang]["keys"] in told
+    assert "admin" in told

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import signal
 import socket
 import stat
@@ -22,6 +23,7 @@ import httpx2
 import pytest
 
 from hub import Hub
+from hub.keys import KeyFile
 from tests.adapters.conftest import touch
 
 ROOT = Path(__file__).parents[2]
@@ -231,6 +233,59 @@ def test_an_address_in_use_is_told(server: Server) -> None:
     assert told.returncode == 1
     assert "HUB_LISTEN" in told.stderr
     assert "Traceback" not in told.stderr
+
+
+@pytest.mark.parametrize("words", [("status",), ("card", "1"), ("key", "list"), ("rebuild", "facts")])
+def test_a_question_makes_no_hub_where_there_is_none(folder: Path, words: tuple[str, ...]) -> None:
+    told = Server(folder / "data", None).hub(*words, HUB_LANG="ru")
+    assert told.returncode == 1
+    assert f"В {folder / 'data'} нет хаба" in told.stderr
+    assert not (folder / "data").exists()
+
+
+@pytest.mark.parametrize(
+    ("command", "setting", "value", "said"),
+    [
+        ("serve", "HUB_LISTEN", f"{'x' * 70}:80", "HUB_LISTEN"),
+        ("serve", "HUB_LISTEN", "192.0.2.1:80", "такого адреса здесь нет"),
+        *(
+            (command, *rest)
+            for command in ("serve", "demo")
+            for rest in (
+                ("HUB_LISTEN", "127.0.0.1", "HUB_LISTEN задаётся"),
+                ("HUB_DATA", "/proc/data", "Папку данных /proc/data использовать нельзя"),
+                ("HUB_DATABASE_URL", "postgresql://hub:secret@127.0.0.1:1/hub", "никто не отвечает"),
+            )
+        ),
+    ],
+)
+def test_what_is_set_up_wrongly_is_one_line(folder: Path, command: str, setting: str, value: str, said: str) -> None:
+    told = Server(folder / "data", None).hub(command, **{"HUB_LANG": "ru", setting: value})
+    assert told.returncode == 1
+    (line,) = told.stderr.splitlines()
+    assert said in line
+    assert "secret" not in line
+
+
+def test_first_keys_are_kept_where_there_was_no_folder(folder: Path, database_url: str) -> None:
+    server = Server(folder / "data", database_url)
+    server.environment["HUB_KEYS"] = KeyFile.fresh().text()
+    server.start()
+    assert (folder / "data" / "first-keys.txt").exists()
+    assert server.end() == 0
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root starts the database as somebody else")
+def test_a_database_outside_the_data_folder_is_said_at_the_start(folder: Path) -> None:
+    (folder / "home").mkdir(mode=0o700)
+    server = Server(folder / "home" / "data", None)
+    server.start()
+    assert server.end() == 0
+    home = (folder / "home" / "data" / "postgres.where").read_text().splitlines()[0]
+    assert home in server.said[0]
+    (folder / "home" / "data" / "keys.json").unlink()
+    assert f"{home}/postgres" in server.hub("status").stderr
+    shutil.rmtree(home)
 
 
 def test_with_nothing_at_all_it_brings_its_own_database(folder: Path) -> None:

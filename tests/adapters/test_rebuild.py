@@ -1,0 +1,154 @@
+"""Folding a read model anew: when one failed, while a hub runs, and when nobody leads."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from psycopg import Connection
+
+from adapters import rebuild as rebuilding
+from adapters.rebuild import rebuild
+from hub import Hub, wiring
+from hub.errors import Behind, Misconfigured
+from hub.events import Recorded
+from projections import READ_MODELS
+from projections.timeline import timeline
+from tests.support.hubs import many, source, touch
+
+ROOT = Path(__file__).parents[2]
+MODELS = {each.name: each for each in READ_MODELS}
+
+
+@pytest.fixture
+def hub(database_url: str, tmp_path: Path) -> Iterator[Hub]:
+    with Hub(database_url, tmp_path) as hub:
+        many(hub, source("shop"), *(touch(str(n % 7)) for n in range(60)))
+        yield hub
+
+
+def typed(hub: Hub, data: Path, *words: str, lang: str = "en") -> subprocess.CompletedProcess[str]:
+    environment = {**os.environ, "HUB_DATABASE_URL": hub.url, "HUB_DATA": str(data), "HUB_LANG": lang}
+    return subprocess.run(
+        [sys.executable, "-m", "hub", *words], cwd=ROOT, env=environment, capture_output=True, text=True, timeout=100
+    )
+
+
+def rows(connection: Connection[Any], name: str = "timeline") -> list[tuple[Any, ...]]:
+    return connection.execute(f"SELECT * FROM {name} ORDER BY 1, 2, 3").fetchall()
+
+
+@pytest.fixture
+def failed(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> Hub:
+    """A hub whose timeline could not fold the fifth event."""
+
+    def breaking(recorded: Recorded) -> Any:
+        if recorded.position >= 5:
+            raise ValueError("+79161234567")
+        return timeline.owners(recorded)
+
+    broken = [replace(each, owners=breaking) if each is timeline else each for each in READ_MODELS]
+    with monkeypatch.context() as patched:
+        patched.setattr(wiring, "READ_MODELS", broken)
+        hub.follow()
+        hub.wait(hub.head())
+        assert hub._pump is not None
+        hub._pump.stop()
+        hub._pump = None
+    assert [each.name for each in hub.standings() if each.state == "failed"] == ["timeline"]
+    return hub
+
+
+def test_a_failed_model_is_shown_and_rebuilt_when_nobody_leads(
+    failed: Hub, tmp_path: Path, connection: Connection[Any]
+) -> None:
+    (standing,) = (each for each in failed.standings() if each.state == "failed")
+    shown = typed(failed, tmp_path, "status")
+    for part in (standing.failed_event, f"position {standing.failed_position}", "ValueError", "hub rebuild timeline"):
+        assert str(part) in shown.stdout
+    assert "7916" not in shown.stdout
+    document = json.loads(typed(failed, tmp_path, "status", "--json").stdout)
+    told = next(each for each in document["read_models"] if each["name"] == "timeline")
+    assert (told["failed_event"], told["failed_position"]) == (standing.failed_event, standing.failed_position)
+    assert "событии" in typed(failed, tmp_path, "status", lang="ru").stdout
+
+    done = typed(failed, tmp_path, "rebuild", "timeline")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout == f"timeline is live at position {failed.head()}\n"
+    assert len(rows(connection)) == 60
+
+
+def test_a_model_that_fails_again_says_so(failed: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
+    def breaking(recorded: Recorded) -> Any:
+        raise ValueError
+
+    broken = [replace(each, owners=breaking) if each is timeline else each for each in READ_MODELS]
+    monkeypatch.setattr(wiring, "READ_MODELS", broken)
+    failed.follow()
+    assert list(rebuild(failed, timeline))[-1].state == "failed"
+
+
+@pytest.mark.parametrize("name", ["timeline", "facts"])
+def test_a_live_hub_that_follows_does_it_and_loses_nothing(
+    hub: Hub, tmp_path: Path, connection: Connection[Any], name: str
+) -> None:
+    hub.follow()
+    stop = threading.Event()
+
+    def writing() -> None:
+        n = 0
+        while not stop.is_set():
+            n += 1
+            many(hub, *(touch(f"new-{n}-{k}", facts={"city": "Омск"}) for k in range(5)))
+
+    writer = threading.Thread(target=writing)
+    writer.start()
+    try:
+        done = typed(hub, tmp_path, "rebuild", name, "--json")
+    finally:
+        stop.set()
+        writer.join()
+    assert done.returncode == 0, done.stderr
+    (end,) = json.loads(done.stdout)["items"]
+    assert (end["name"], end["state"]) == (name, "live")
+    hub.wait(hub.head())
+    kept = rows(connection, name)
+    assert list(rebuild(hub, MODELS[name]))[-1].position == hub.head()
+    assert rows(connection, name) == kept
+
+
+def test_all_of_them_in_russian(hub: Hub, tmp_path: Path, connection: Connection[Any]) -> None:
+    done = typed(hub, tmp_path, "rebuild", "--all", lang="ru")
+    assert done.returncode == 0, done.stderr
+    assert [line.partition(":")[0] for line in done.stdout.splitlines()] == list(MODELS)
+    assert "готово" in done.stdout
+    assert {each.lag for each in hub.standings()} == {0}
+
+
+@pytest.mark.parametrize("words", [(), ("timeline", "--all"), ("nonsense",)])
+def test_what_is_to_be_rebuilt_must_be_said(hub: Hub, tmp_path: Path, words: tuple[str, ...]) -> None:
+    done = typed(hub, tmp_path, "rebuild", *words, lang="ru")
+    assert done.returncode == 2
+    assert re.search("[а-я]", done.stderr)
+
+
+def test_a_model_of_a_newer_release_is_left_alone(hub: Hub) -> None:
+    hub.follow()
+    hub.wait(hub.head())
+    with pytest.raises(Misconfigured, match="newer release"):
+        next(rebuild(hub, replace(timeline, version=0)))
+
+
+def test_when_nobody_folds_that_is_said(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rebuilding, "PATIENCE", 0.3)
+    with pytest.raises(Behind):
+        list(rebuild(hub, timeline))
