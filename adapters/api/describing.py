@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, TypedDict
 
-from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
+from adapters.api.answers import SHAPES
 from adapters.api.problems import MEDIA_TYPE, TITLES
 from commands import CAPABILITIES
 
@@ -18,67 +18,6 @@ class Route(TypedDict):
     summary: str
     responses: dict[int | str, dict[str, Any]]
     openapi_extra: dict[str, Any]
-
-
-class Flaw(BaseModel):
-    """One thing wrong with the input, never with the value itself."""
-
-    path: str
-    reason: str
-
-
-class Problem(BaseModel):
-    """RFC 9457."""
-
-    type: str
-    title: str
-    status: int
-    detail: str
-    errors: list[Flaw] | None = None
-
-
-class Written(BaseModel):
-    position: int
-    type: str
-    event: str
-
-
-class SetAside(BaseModel):
-    """A value that failed its kind's check and waits in quarantine."""
-
-    item: str
-    event: str
-    path: str
-    reason: str
-
-
-class Answer(BaseModel):
-    """What a command did."""
-
-    id: str
-    position: int
-    record: str | None
-    customer: str | None
-    members: list[str]
-    events: list[Written]
-    quarantined: list[SetAside]
-    replayed: bool
-
-
-class ReadModel(BaseModel):
-    name: str
-    version: int
-    position: int
-    lag: int
-    lag_seconds: float
-    state: str
-
-
-class Status(BaseModel):
-    version: str
-    head: int
-    health: str
-    read_models: list[ReadModel]
 
 
 def _body(*kinds: str, schema: Mapping[str, Any]) -> dict[str, Any]:
@@ -107,11 +46,6 @@ def _route(
 
 _COMMAND = {"$ref": f"{_REF}Command"}
 _ANSWER = {"$ref": f"{_REF}Answer"}
-_OBJECT = {"type": "object"}
-_LIST = {
-    "type": "object",
-    "properties": {"items": {"type": "array", "items": _OBJECT}, "next": {"type": ["string", "null"]}},
-}
 _SOUGHT = {
     "type": "object",
     "properties": {
@@ -137,26 +71,25 @@ BATCH = _route(
     kinds=_BATCH,
     requestBody=_body(*_BATCH, schema={"type": "array", "items": _COMMAND}),
 )
-CARD = _route("Who a customer is, now or as it was", 404, 422, answer=_OBJECT)
+CARD = _route("Who a customer is, now or as it was", 404, 422, answer={"$ref": f"{_REF}Card"})
 FIND = _route(
     "Everyone who holds an identifier, most recent first",
     408, 413, 415, 422,
-    answer=_LIST,
+    answer={"$ref": f"{_REF}FoundPage"},
     requestBody=_body("application/json", schema=_SOUGHT),
 )  # fmt: skip
-TIMELINE = _route("Every touch of a customer, newest first", 404, 422, answer=_LIST)
-CONTACTS = _route("The contacts a customer had", 404, 422, answer=_LIST)
-QUARANTINE = _route("What could not be accepted, with reasons", 422, answer=_LIST)
-READ_MODELS = _route("How far each read model is", 422, answer=_LIST)
+TIMELINE = _route("Every touch of a customer, newest first", 404, 422, answer={"$ref": f"{_REF}TouchPage"})
+CONTACTS = _route("The contacts a customer had", 404, 422, answer={"$ref": f"{_REF}ContactPage"})
+QUARANTINE = _route("What could not be accepted, with reasons", 422, answer={"$ref": f"{_REF}WaitingPage"})
+READ_MODELS = _route("How far each read model is", 422, answer={"$ref": f"{_REF}ReadModelPage"})
 STATUS = _route("How the hub is; needs no key", answer={"$ref": f"{_REF}Status"}, open=True)
 
 
 def complete(description: dict[str, Any]) -> dict[str, Any]:
     """Add the schemas that the routes refer to, and the union of all commands."""
     asked = {each.command.model_fields["command"].annotation.__args__[0]: each.command for each in CAPABILITIES}  # type: ignore[union-attr]
-    told = (Problem, Answer, Status)
     _, defined = models_json_schema(
-        [*((model, "validation") for model in asked.values()), *((model, "serialization") for model in told)],
+        [*((model, "validation") for model in asked.values()), *((model, "serialization") for model in SHAPES)],
         ref_template=f"{_REF}{{model}}",
     )
     schemas = description.setdefault("components", {}).setdefault("schemas", {})

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 import time
 from typing import Any
 
 import pytest
 
+from adapters.api import answers
 from tests.adapters.conftest import Served, touch
 
 
@@ -198,6 +200,36 @@ def test_the_status_needs_no_key(shop: Served, ivan: dict[str, Any]) -> None:
     assert answer.json()["health"] == "ok"
 
 
+def test_every_answer_has_the_shape_that_is_described(shop: Served, ivan: dict[str, Any]) -> None:
+    said = {"facts": {"first_name": "Пётр", "birth_date": "x"}, "identifiers": {"phone": "+79161234567"}}
+    other = shop.done({"command": "identify_customer", "source": "shop", "key": "2", **said})
+    merged = shop.done(
+        {"command": "merge_customers", "customers": [ivan["customer"], other["customer"]]}, role="steward"
+    )
+    undone = shop.done({"command": "unmerge_customers", "merge": merged["events"][0]["event"]}, role="steward")
+    sent = touch("1", direction="out", identifiers={"email": "x"}, content={"a": 1}, provider_id="p-1")
+    last = shop.done(sent)
+    path, at_least = f"/v1/customers/{ivan['customer']}", f"at_least={last['position']}"
+    for answer in (ivan, other, merged, undone, last):
+        answers.Answer.model_validate(answer)
+    answers.Problem.model_validate(shop.do({"command": "x"}).json())
+    for role in ("operator", "analyst"):
+        for at in ("", f"&known_at={merged['position']}"):
+            answers.Card.model_validate(shop.get(f"{path}?{at_least}{at}", role=role).json())
+    found = shop.ask("operator", "POST", "/v1/customers/find", json={"identifiers": said["identifiers"]}).json()
+    pages = (
+        (answers.FoundPage, found),
+        (answers.TouchPage, shop.get(f"{path}/timeline?{at_least}").json()),
+        (answers.ContactPage, shop.get(f"{path}/contacts?{at_least}").json()),
+        (answers.WaitingPage, shop.get(f"/v1/quarantine?{at_least}", role="steward").json()),
+        (answers.ReadModelPage, shop.get("/v1/read-models", role="auditor").json()),
+    )
+    for shape, page in pages:
+        assert page["items"]
+        shape.model_validate(page)
+    answers.Status.model_validate(shop.client.get("/v1/status").json())
+
+
 def test_the_description_names_every_command_and_every_route(shop: Served) -> None:
     from commands import CAPABILITIES
 
@@ -220,4 +252,10 @@ def test_the_description_names_every_command_and_every_route(shop: Served) -> No
     text = shop.client.get("/v1/openapi.json").text
     for schema in described["components"]["schemas"]:
         assert schema
+    for ref in re.findall(r'"#/components/schemas/(\w+)"', text):
+        assert ref in described["components"]["schemas"]
+    for path in described["paths"].values():
+        for operation in path.values():
+            (answer,) = {str(each["schema"]) for each in operation["responses"]["200"]["content"].values()}
+            assert "$ref" in answer
     assert "HTTPValidationError" not in text

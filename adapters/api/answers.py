@@ -1,0 +1,238 @@
+"""The shapes of answers, for the OpenAPI description only: what is sent is not checked again."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from hub.events import Channel, Party
+
+Next = Field(description="`cursor` of the next page; null on the last one.")
+
+
+class Shape(BaseModel):
+    """Every field is always there, and no other."""
+
+    model_config = ConfigDict(extra="forbid")
+
+
+class Flaw(Shape):
+    """One thing wrong with the input, never with the value itself."""
+
+    path: str = Field(description="Where; `*` stands for a name that is not repeated.")
+    reason: str = Field(description="A code.")
+
+
+class Problem(Shape):
+    """RFC 9457."""
+
+    type: str
+    title: str
+    status: int
+    detail: str
+    errors: list[Flaw] | None = None
+
+
+class Written(Shape):
+    position: int
+    type: str
+    event: str
+
+
+class SetAside(Shape):
+    """A value that failed its kind's check and waits in quarantine."""
+
+    item: str
+    event: str
+    path: str
+    reason: str
+
+
+class Answer(Shape):
+    """What a command did."""
+
+    id: str
+    position: int
+    record: str | None
+    customer: str | None
+    members: list[str]
+    events: list[Written]
+    quarantined: list[SetAside]
+    held_by: list[str] = Field([], description="After an un-merge that parted nobody: the merges that still hold.")
+    replayed: bool
+
+
+class Member(Shape):
+    record: str
+    source: str
+    opened_at: str
+
+
+class Told(Shape):
+    """A value, and who said it when. The value is null where the reader may not see it."""
+
+    value: Any
+    record: str
+    source: str
+    event: str
+    stated_at: str
+    trust: float
+
+
+class Fact(Told):
+    """What the most trusted source says, the newest first; and what would be believed next."""
+
+    best_before: str | None
+    runner_up: Told | None
+
+
+class HeldIdentifier(Shape):
+    kind: str
+    value: str | None = Field(description="Null where the reader may not see it.")
+    records: list[str]
+    shared_with: list[str] = Field(description="Other customers who hold it, by id.")
+
+
+class Touches(Shape):
+    count: int
+    first: str | None
+    last: str | None
+    by_channel: dict[Channel, int]
+
+
+class Card(Shape):
+    """Who a customer is: all its records, combined."""
+
+    customer: str
+    party: Party
+    records: list[Member] = Field(description="In order of opening.")
+    facts: dict[str, Fact]
+    identifiers: list[HeldIdentifier]
+    touches: Touches
+    consents: dict[str, Any]
+    contact: dict[str, Any]
+    links: list[Any]
+    position: int = Field(description="What this answer knows of: everything up to here.")
+
+
+class Found(Shape):
+    """Somebody who holds what was asked for, or held it."""
+
+    customer: str
+    record: str
+    kind: str = Field(description="The kind of identifier; `key` for a source's key.")
+    identifier: str | None
+    current: bool = Field(description="Does it lead there now?")
+
+
+class Aside(Shape):
+    item: str
+    path: str
+    reason: str
+
+
+class Touch(Shape):
+    """One thing that happened. Strings from outside stand as ids; `names` has those this touch said first."""
+
+    event: str
+    position: int
+    record: str
+    source: str
+    occurred_at: str
+    recorded_at: str
+    channel: Channel
+    direction: str
+    kind: str | None
+    purpose: str | None
+    topic: str | None
+    campaign: str | None
+    offer: str | None
+    matter: str | None
+    identifier: str | None
+    contact: str | None
+    in_reply_to: str | None
+    answers: list[str]
+    asks: bool | None
+    resolved: bool | None
+    data: dict[str, Any]
+    content: dict[str, Any]
+    names: dict[str, str]
+    quarantined: list[Aside]
+
+
+class Contact(Shape):
+    contact: str
+    event: str = Field(description="The first about it.")
+    position: int
+    record: str
+    channel: Channel
+    purpose: str | None
+    campaign: str | None
+    offer: str | None
+    identifier: str | None
+    at: str
+    state: str
+    outcome: str | None
+
+
+class Waiting(Shape):
+    """A value in quarantine; `record` is null where nobody could be named."""
+
+    item: str
+    record: str | None
+    event: str
+    position: int
+    path: str
+    reason: str
+    at: str
+
+
+class ReadModel(Shape):
+    name: str
+    version: int
+    position: int
+    lag: int = Field(description="Events not folded yet.")
+    lag_seconds: float = Field(description="Since the oldest of them was recorded.")
+    state: str
+
+
+class ReadModelInFull(ReadModel):
+    failed_event: str | None
+    failed_position: int | None
+    error: str | None
+
+
+class Status(Shape):
+    version: str
+    head: int
+    health: str
+    read_models: list[ReadModel]
+
+
+class FoundPage(Shape):
+    items: list[Found]
+    next: str | None = Next
+
+
+class TouchPage(Shape):
+    items: list[Touch]
+    next: str | None = Next
+
+
+class ContactPage(Shape):
+    items: list[Contact]
+    next: str | None = Next
+
+
+class WaitingPage(Shape):
+    items: list[Waiting]
+    next: str | None = Next
+
+
+class ReadModelPage(Shape):
+    items: list[ReadModelInFull]
+    next: str | None = Next
+
+
+SHAPES = (Problem, Answer, Card, FoundPage, TouchPage, ContactPage, WaitingPage, ReadModelPage, Status)
