@@ -117,7 +117,7 @@ class Desk:
             self._prepare(slice, connection, before)
         if any(line.asked.error for line in slice.lines):  # Others may have built on what cannot be sealed any more.
             return self._without_failed(slice, before)
-        self._submit(slice, before)
+        self._submit(slice)
         return slice
 
     def finish(self, slice: Slice) -> None:
@@ -135,22 +135,46 @@ class Desk:
             else:
                 self._answer(slice, appended.first)
         self._doubt(slice)
-        for first, twin in slice.twins:
-            if first.answer is None:
-                twin.error = first.error
-            elif first.body != twin.body:
-                twin.error = IdReused()
-            else:
-                twin.answer = first.answer | {"replayed": True}
+        self._answer_twins(slice.twins)
 
     def _doubt(self, slice: Slice) -> None:
-        """Decide refusals again that rest on events which were not written in the end, or not as they were foreseen."""
+        """Let refusals on what was decided ahead stand only where that was written as foreseen, and was not the answer.
+
+        What was ahead may be the same command, sent before: its receipt could not be seen then.
+        """
+        refusals = [(each, each.error) for each in slice.doubtful if each.error is not None]
+        if not refusals:
+            return
+        doubtful = [each for each, _ in refusals]
+        for each in doubtful:
+            each.error = None
         appends = [each for each in (slice.before, slice.append) if each is not None]
-        if slice.doubtful and any(each.done.exception() is not None for each in appends):
-            doubtful = [each for each in slice.doubtful if each.error is not None]
-            for each in doubtful:
-                each.error = None
+        if any(each.done.exception() is not None for each in appends):
             self._again(doubtful)
+            return
+        with self._snapshots() as connection:
+            self._without_answered(connection, doubtful, [])
+        for each, refusal in refusals:
+            if each.answer is None and each.error is None:
+                each.error = refusal
+
+    def _answer_twins(self, twins: list[tuple[Asked, Asked]]) -> None:
+        """Only an answer holds an id: where the first got none the next is decided itself, and is the first then."""
+        while twins:
+            heirs: dict[tuple[str, bytes], Asked] = {}
+            left = []
+            for first, twin in twins:
+                if first.answer is None:
+                    heir = heirs.setdefault(twin.asked, twin)
+                    if heir is not twin:
+                        left.append((heir, twin))
+                elif first.body != twin.body:
+                    twin.error = IdReused()
+                else:
+                    twin.answer = first.answer | {"replayed": True}
+            if heirs:
+                self.finish(self.begin(self._afresh(list(heirs.values()))))
+            twins = left
 
     def _without_twins(self, slice: Slice, asked: Sequence[Asked]) -> list[Asked]:
         first_of: dict[tuple[str, bytes], Asked] = {}
@@ -198,11 +222,11 @@ class Desk:
             tags = tuple(draft.event.tags())
             hashed = [wire.tag_of(tag) for tag in tags]
             tagged.append((tags, hashed))
-            sealed = [tag for secret in draft.secrets for tag in secret.tags]
+            sealed = {tag: n for n, secret in enumerate(draft.secrets) for tag in secret.tags}
             contents = {n: secret.content for n, secret in enumerate(draft.secrets)}
             place = UNPLACED + slice.ahead.count
-            ahead = Recorded(draft.event, place, draft.id, known.now, envelope, (), frozenset(sealed), contents)
-            slice.ahead.add(number, ahead, hashed + sealed)
+            ahead = Recorded(draft.event, place, draft.id, known.now, envelope, (), sealed, contents)
+            slice.ahead.add(number, ahead, [*hashed, *sealed])
             if isinstance(draft.event, RecordOpened):
                 slice.made[draft.event.record] = self._vault.make(draft.event.record)
                 slice.ahead.opens(draft.event.record)
@@ -245,7 +269,7 @@ class Desk:
         again.doubtful.extend(slice.doubtful)
         return again
 
-    def _submit(self, slice: Slice, before: Slice | None) -> None:
+    def _submit(self, slice: Slice) -> None:
         if not slice.lines:
             return
         events: list[wire.Prepared] = []
@@ -263,7 +287,7 @@ class Desk:
         slice.items = list(needed.values())
         made = [(uuid_bytes(record), slice.made[record]) for record in opened]
         keys = [(record, 0, key.number, key.epoch, key.wrapped or b"") for record, key in made]
-        predecessors = () if before is None or before.append is None else (before.append,)
+        predecessors = () if slice.before is None else (slice.before,)
         items = [self._reader.item(scope) for scope in needed]
         slice.append = Append(MAIN, events, items, slice.head, predecessors, keys, given)
         self._writer.submit(slice.append)
@@ -272,8 +296,7 @@ class Desk:
         """Submit the lines nobody disturbed once more as they are, and decide the others anew."""
         assert slice.append is not None
         disturbed = {line for n in conflict.matched if n < len(slice.items) for line in slice.items[n]}
-        predecessors = slice.append.predecessors
-        if not disturbed or any(each.placed is None for each in predecessors):
+        if not disturbed or (slice.before is not None and slice.before.placed is None):
             disturbed = set(range(len(slice.lines)))
         for number, line in enumerate(slice.lines):
             if line.walk.built_on & disturbed:
@@ -283,8 +306,8 @@ class Desk:
             renumbered = {n: new for new, n in enumerate(n for n in range(len(slice.lines)) if n not in disturbed)}
             for line in kept:
                 line.walk.built_on = {renumbered[n] for n in line.walk.built_on}
-            undisturbed = Slice(slice.ahead, slice.head, kept, made=_made_in(kept, slice))
-            self._submit(undisturbed, Slice(Ahead(), append=predecessors[0]) if predecessors else None)
+            undisturbed = Slice(slice.ahead, slice.head, kept, made=_made_in(kept, slice), before=slice.before)
+            self._submit(undisturbed)
             self.finish(undisturbed)
         self._again([line.asked for number, line in enumerate(slice.lines) if number in disturbed])
 

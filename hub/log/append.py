@@ -52,7 +52,8 @@ class Append:
     """Events that go in together or not at all, on condition that nothing in `items` was recorded after `after`.
 
     What `predecessors` append after it is known to the decision and does not count; they were submitted before
-    through the same writer, and where one of them is refused so is this, as if every item had matched.
+    through the same writer, and where one of them is refused so is this, as if every item had matched. They are let
+    go when the outcome is known; else each append would hold on to all that were ever before it.
     """
 
     log: int
@@ -245,7 +246,7 @@ class Writer:
             spent = (time.monotonic() - started) / (rows.head - head)
             self._seconds_per_event += 0.1 * (min(spent, LOCK_TIME / 200) - self._seconds_per_event)
         for append, appended in accepted:
-            append.done.set_result(appended)
+            _accept(append, appended)
         for append, error in refused:
             _refuse(append, error)
 
@@ -311,11 +312,16 @@ class Writer:
             ).fetchone()
             assert row is not None
             append.placed = range(position, last + 1)
-            append.done.set_result(Appended(position, last, row[0]))
+            _accept(append, Appended(position, last, row[0]))
+
+
+def _accept(append: Append, appended: Appended) -> None:
+    append.predecessors = ()
+    append.done.set_result(appended)
 
 
 def _refuse(append: Append, error: BaseException) -> None:
-    append.placed = None
+    append.placed, append.predecessors = None, ()
     append.done.set_exception(error)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -13,7 +14,10 @@ import pytest
 from psycopg import Connection
 
 from commands.merge_customers import DeclaredDistinct
+from commands.unmerge_customers import NotAMember
+from hub import wiring
 from hub.errors import IdReused, Invalid, Unknown
+from hub.log.wire import Prepared
 from hub.wiring import Hub
 from tests.support.hubs import identify, many, merge, opened, recorded, source, touch, types, unmerge
 
@@ -84,6 +88,15 @@ def test_twins_of_a_refused_command_are_refused_alike(hub: Hub) -> None:
     nobody = "00000000-0000-7000-8000-000000000000"
     answers = many(hub, touch(customer=nobody, id="1"), touch(customer=nobody, id="1"))
     assert [type(each) for each in answers] == [Unknown, Unknown]
+
+
+def test_a_refusal_holds_no_id_for_its_twins(hub: Hub, connection: Connection[Any]) -> None:
+    nobody = "00000000-0000-7000-8000-000000000000"
+    sent = [touch(customer=nobody), touch(customer=nobody), touch("k"), touch("k"), touch(customer=nobody)]
+    answers = many(hub, *(each | {"id": "1"} for each in sent))
+    assert [type(each) for each in answers] == [Unknown, Unknown, dict, dict, IdReused]
+    assert [each["replayed"] for each in answers[2:4]] == [False, True]
+    assert recorded(connection).count("touch_recorded") == 1
 
 
 def test_a_refused_id_may_be_used_again(hub: Hub) -> None:
@@ -209,6 +222,39 @@ def test_ids_repeated_in_later_slices_are_replayed(hub: Hub, connection: Connect
     assert [each["replayed"] for each in answers] == [False] * 1100 + [True] * 1100
     assert [each | {"replayed": False} for each in answers[1100:]] == answers[:1100]
     assert recorded(connection).count("touch_recorded") == 1100
+
+
+def test_a_command_sent_again_while_it_is_written_is_answered_the_same(hub: Hub, connection: Connection[Any]) -> None:
+    a, b, c, d = opened(hub, "a", "b", "c", "d")
+    many(hub, merge(a, b), merge(c, d))
+    sent = [unmerge(customer=a, records=[b], id="1"), unmerge(customer=c, records=[d], id="2")]
+    again = [sent[0], unmerge(customer=c, records=[a], id="2"), unmerge(customer=a, records=[b], id="3")]
+    first, second = ([hub.intake.accept(hub.local, each) for each in each] for each in (sent, again))
+    with hub.pool.connection() as busy:
+        busy.execute("SELECT 1 FROM log WHERE id = 1 FOR UPDATE")
+        before = hub.desk.begin(first)
+        slice = hub.desk.begin(second, before)
+        busy.rollback()
+    foreseen = [type(each.error) for each in second]
+    hub.desk.finish(before)
+    hub.desk.finish(slice)
+    assert foreseen == [NotAMember] * 3
+    assert first[0].answer is not None
+    assert second[0].answer == first[0].answer | {"replayed": True}
+    assert [type(each.error) for each in second] == [type(None), IdReused, NotAMember]
+    assert recorded(connection).count("customers_unmerged") == 2
+
+
+def test_a_long_stream_holds_on_to_its_last_slices_only(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(wiring, "SLICE", 20)
+    held = []
+    for n, answer in enumerate(hub.do_many(touch(f"k{n % 7}") for n in range(400))):
+        assert types(answer)[-1] == "touch_recorded"
+        if n % 20 == 0:
+            gc.collect()
+            held.append(sum(isinstance(each, Prepared) for each in gc.get_objects()))
+    assert len(held) == 20
+    assert max(held) <= 3 * 20 + 10
 
 
 def test_batches_and_merges_at_once_lose_and_double_nothing(make_hub: MakeHub, connection: Connection[Any]) -> None:

@@ -90,6 +90,16 @@ def test_what_built_on_a_refused_append_is_refused_with_it(writer: Writer) -> No
     assert error.matched == {0, 1}
 
 
+def test_predecessors_are_let_go_when_the_outcome_is_known(writer: Writer) -> None:
+    first = append(prepared("seat"))
+    taken = append(prepared(), items=[item("seat")], after=0)
+    chained = [append(prepared(), predecessors=[each]) for each in (first, taken)]
+    assert [answer_to(writer, each) for each in (first, taken)][1] is Conflict
+    assert isinstance(answer_to(writer, chained[0]), Appended)
+    assert answer_to(writer, chained[1]) is Conflict
+    assert [each.predecessors for each in chained] == [(), ()]
+
+
 @pytest.mark.parametrize("kept", [50_000, 0])
 def test_what_a_predecessor_adds_does_not_count_but_what_others_add_does(
     make_writer: MakeWriter, connection: Connection[Any], monkeypatch: pytest.MonkeyPatch, kept: int
