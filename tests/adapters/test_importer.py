@@ -205,6 +205,25 @@ def test_a_changed_row_of_a_customer_states_what_is_new(hub: Hub, run: Run) -> N
     ]
 
 
+def test_a_corrected_mapping_is_refused_under_its_name_and_taken_under_a_new_one(run: Run, hub: Hub) -> None:
+    text = "id,surname,born,phones,mail,given\n1,Anna,,,,Ivanova\n2,Petrova,,,,\n"
+    run(CUSTOMERS, text)
+    corrected = CUSTOMERS.replace('"surname"', '"given"')
+    summary, report = run(corrected, text)
+    assert (summary.new, [each["reason"] for each in report]) == (0, ["id-reused", "id-reused"])
+    summary, report = run(corrected.replace('name = "crm"', 'name = "crm-2"'), text)
+    assert (summary.new, summary.unchanged, report) == (1, 1, [])  # Of the second row nothing is new.
+    assert [seals[0]["facts"] for _, seals in opened(hub, "facts_stated")][2:] == [{"last_name": "Ivanova"}]
+
+
+def test_touches_count_again_under_a_new_name_only(run: Run, hub: Hub) -> None:
+    text = "customer,day,sum\n7,01.02.2026,10\n"
+    run(PURCHASES, text)
+    assert run(PURCHASES, text)[0].replayed == 1
+    assert run(PURCHASES.replace('name = "till"', 'name = "till-2"'), text)[0].new == 1
+    assert len(opened(hub, "touch_recorded")) == 2
+
+
 def test_rows_named_by_a_column_are_one_whatever_else_they_say(run: Run) -> None:
     mapping = PURCHASES.replace("[register]", '[row]\nid = "receipt"\n[register]')
     run(mapping, "receipt,customer,day,sum\n1,7,01.02.2026,10\n2,7,01.02.2026,10\n")
