@@ -8,10 +8,11 @@ from typing import Any, ClassVar, Literal
 
 from pydantic import Field
 
-from commands.merge_customers import Merging, merged, scopes_of
+from commands.merge_customers import MergeCustomers, Merging, merged, scopes_of
 from commands.merge_customers import evolve as evolve_merging
 from hub import statements
 from hub.decider import Boundary, Command, Decider, Draft, Known, Outcome
+from hub.errors import Forbidden
 from hub.events import Link, Party, Recorded, RecordOpened
 from hub.fields import SourceKey, SourceName, Text
 from hub.opening import key_of, opening
@@ -45,15 +46,25 @@ class Identified:
 
 
 def boundary(command: IdentifyCustomer, known: Known) -> Boundary[Identified]:
+    if command.same_as is not None and not _may_merge(known, command.same_as.source):
+        raise Forbidden
     source, key = key_of(command.source, command.key, command.identifiers, known)
     subject = yield from by_key(known, source, key, decides_membership=command.same_as is not None)
     if subject.is_open:
-        yield statements.scopes(subject.record, facts=True, identifiers=bool(command.identifiers or command.facts))
+        checked = statements.check(command.facts, command.identifiers, known)
+        told = [*checked.told, *(("party",) if command.party else ()), *(("raw",) if command.raw is not None else ())]
+        yield statements.scopes(subject.record, told, identifiers=bool(checked.identifiers))
     if command.same_as is None or (command.same_as.source, command.same_as.key) == (source, key):
         return Identified(subject, key)
     same = yield from by_key(known, command.same_as.source, command.same_as.key, decides_membership=True)
     yield scopes_of([each for each in (subject, same) if each.is_open])
     return Identified(subject, key, same=same, merging=Merging((subject, same)))
+
+
+def _may_merge(known: Known, other: str) -> bool:
+    """Whoever may merge by hand; and a channel, where both records are its own source's."""
+    principal = known.principal
+    return principal.role in MergeCustomers.roles or principal.source == other
 
 
 def evolve(state: Identified, recorded: Recorded) -> Identified:

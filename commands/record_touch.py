@@ -10,15 +10,15 @@ from pydantic import Field
 
 from hub import statements
 from hub.decider import Boundary, Command, Decider, Draft, Known, Outcome, Secret
-from hub.errors import Flaw, Invalid
+from hub.errors import Flaw, Forbidden, Invalid
 from hub.events import Channel, Contact, ContactId, Quarantined, Recorded, TouchQuarantined, TouchRecorded, month_of
 from hub.fields import CodeText, EndPoint, SourceName, Text, Uuid, clear_and_sealed
 from hub.identity.normalise import Unfit, identifier
 from hub.log.read import Scope
-from hub.names import Name, house_drafts, id_of, named, new_strings
+from hub.names import OF_A_CONTACT, Name, house_drafts, id_of, named, new_strings
 from hub.opening import Unnameable, key_of, opening
 from hub.statements import Facts, Identifiers, Standing, Stated
-from hub.subject import Subject, by_id, by_key, holding, registered
+from hub.subject import Subject, by_id, by_key, holding, is_foreign, member_of, registered
 
 AS_SAID = (
     "channel", "direction", "kind", "purpose", "topic", "campaign", "offer",
@@ -77,8 +77,9 @@ def boundary(command: RecordTouch, known: Known) -> Boundary[Touched]:
         yield from registered(error.source)
         return Touched(None, unnameable=error)
     if subject.is_open and (command.facts or command.identifiers or command.identifier):
-        stating = bool(command.identifiers or command.identifier or command.facts)
-        yield statements.scopes(subject.record, facts=bool(command.facts), identifiers=stating)
+        told = statements.check(command.facts, {}, known).told
+        stating = bool(command.identifiers or command.identifier or command.facts.keys() & {"phone", "email"})
+        yield statements.scopes(subject.record, told, identifiers=stating)
     names = yield from named(
         known,
         {
@@ -90,11 +91,11 @@ def boundary(command: RecordTouch, known: Known) -> Boundary[Touched]:
         },
         scoped_to=command.source or known.principal.source or "",
     )
-    before = [names[kind].said_in for kind in ("provider", "source_event") if kind in names]
+    before = [each for kind in OF_A_CONTACT & names.keys() for each in names[kind].said_in]
     if command.direction == "out" and command.reservation is not None:
         (reserved,) = yield (Scope.of(TouchRecorded, tag=f"contact:{command.reservation}", opened=True),)
         before = [*reserved, *before]
-    return Touched(subject, key, names=names, contacts=tuple(each for each in before if each is not None))
+    return Touched(subject, key, names=names, contacts=tuple(before))
 
 
 def _subject(command: RecordTouch, known: Known) -> Boundary[tuple[Subject, str]]:
@@ -102,11 +103,17 @@ def _subject(command: RecordTouch, known: Known) -> Boundary[tuple[Subject, str]
         stated = dict(command.identifiers)
         if command.identifier is not None:
             stated.setdefault(command.identifier.kind, command.identifier.value)
+        for kind in ("phone", "email"):
+            if isinstance(told := command.facts.get(kind), str):
+                stated.setdefault(kind, told)
         source, key = key_of(command.source, command.key, stated, known)
-        return (yield from by_key(known, source, key)), key
+        unites = command.direction == "out" and bool(command.provider_id or command.source_event or command.reservation)
+        return (yield from by_key(known, source, key, decides_membership=unites)), key
+    if command.source is not None:
+        yield from registered(command.source)
     if command.key is not None:
         raise Invalid(Flaw("customer", "either_customer_or_key"))
-    subject = yield from by_id(command.customer, only_read=True, seen=command.seen)
+    subject = yield from by_id(command.customer, seen=command.seen)
     if command.identifier is not None:
         try:
             normal = identifier(command.identifier.kind, command.identifier.value, known.region)
@@ -118,7 +125,7 @@ def _subject(command: RecordTouch, known: Known) -> Boundary[tuple[Subject, str]
     if command.in_reply_to is not None:
         (asked,) = yield (Scope.event(command.in_reply_to),)
         if asked and getattr(asked[0].event, "record", None) in subject.members:
-            return replace(subject, record=asked[0].event.record), ""  # type: ignore[attr-defined]
+            return (yield from member_of(subject, asked[0].event.record)), ""  # type: ignore[attr-defined]
     return subject, ""
 
 
@@ -133,6 +140,8 @@ def decide(command: RecordTouch, state: Touched, known: Known) -> Outcome:
         assert state.unnameable is not None
         return _nobody(command, state.unnameable, known)
     subject = state.subject
+    if (command.facts or command.identifiers) and is_foreign(subject, known):
+        raise Forbidden
     drafts: list[Draft] = []
     if not subject.is_open:
         drafts.append(opening(subject, state.key, None))
@@ -144,8 +153,9 @@ def decide(command: RecordTouch, state: Touched, known: Known) -> Outcome:
         if command.identifier is not None:
             try:
                 normal = identifier(command.identifier.kind, command.identifier.value, known.region)
-                as_used = Stated(value=command.identifier.value)
-                checked.identifiers.append((command.identifier.kind, normal, "identifier", as_used))
+                if not is_foreign(subject, known):
+                    as_used = Stated(value=command.identifier.value)
+                    checked.identifiers.append((command.identifier.kind, normal, "identifier", as_used))
             except Unfit as reason:
                 checked.unfit.append(("identifier.value", str(reason), command.identifier.value))
         unfit, checked.unfit = checked.unfit, []  # They ride in the touch they came with.
@@ -171,24 +181,21 @@ def _touch(
     content: dict[str, Any] = {}
     if command.content:
         content["content"] = command.content
+    if command.identifier is not None and used is None and normal is not None:
+        content["identifier"] = command.identifier.model_dump()  # Of a record this channel may not speak for.
     clear, sealed = clear_and_sealed(command.data)
     if sealed:
         content["data"] = sealed
+    of_contact = OF_A_CONTACT if command.direction == "out" else frozenset()
     tags: tuple[bytes, ...] = ()
     if state.names:
-        strings, tags = new_strings(state.names)
+        strings, tags = new_strings(state.names, but=of_contact)
         if strings:
             content["names"] = strings
     quarantined: tuple[Quarantined, ...] = ()
     if unfit:
         quarantined, content["quarantined"] = statements.set_aside(unfit, known)
-    contact = None
-    if command.direction == "out":
-        contact, repeated = _contact(command, state, subject, used, known)
-        tags = tuple(dict.fromkeys((*tags, *repeated)))
-        if command.identifier is not None and normal is not None:
-            by = (known.fingerprint("contacts-by", command.identifier.kind, normal, month) for month in contact.months)
-            tags = tuple(dict.fromkeys((*tags, *by)))
+    secrets = [Secret(subject.record, content, tags)] if content or tags else []
     said: dict[str, Any] = {name: value for name in AS_SAID if (value := getattr(command, name)) is not None}
     said.update((kind, name.id) for kind, name in state.names.items())
     if used is not None:
@@ -197,28 +204,52 @@ def _touch(
         said["data"] = clear
     if quarantined:
         said["quarantined"] = quarantined
-    event = TouchRecorded(record=subject.record, contact=contact, **said)
-    return Draft(event, (Secret(subject.record, content, tags),) if content or tags else ())
+    if command.direction == "out":
+        by = (command.identifier.kind, normal) if command.identifier is not None and normal is not None else None
+        contact, first, found_by = _contact(command, state, subject, used, by, known)
+        if found_by:
+            names = {kind: state.names[kind].value for kind in OF_A_CONTACT & state.names.keys()}
+            contact = contact.model_copy(update={"seal": len(secrets)})
+            secrets.append(Secret(subject.record, {"names": names} if names else {}, found_by))
+        said["contact"] = contact
+        if first is not None:
+            said |= {kind: id for kind in OF_A_CONTACT if (id := getattr(first, kind)) and kind not in said}
+    return Draft(TouchRecorded(record=subject.record, **said), tuple(secrets))
 
 
 def _contact(
-    command: RecordTouch, state: Touched, subject: Subject, used: str | None, known: Known
-) -> tuple[Contact, tuple[bytes, ...]]:
-    """The contact this touch is, under the id it has already where it was reported before; and the tags it repeats."""
+    command: RecordTouch,
+    state: Touched,
+    subject: Subject,
+    used: str | None,
+    by: tuple[str, str] | None,
+    known: Known,
+) -> tuple[Contact, TouchRecorded | None, tuple[bytes, ...]]:
+    """The contact this touch is; the first report of it, if there is one; and the sealed tags it is found by.
+
+    A later report has the contact's id and record, and repeats the first one's tags.
+    """
     names = state.names
     first = _reported_before(state, subject)
     id: ContactId = known.new_id()
+    record = subject.record
     months: tuple[str, ...] = (month_of(known.occurred_at),)
-    repeated: tuple[bytes, ...] = ()
+    tags = [names[kind].tag for kind in sorted(OF_A_CONTACT & names.keys())]
+    report: TouchRecorded | None = None
     if first is not None:
         assert isinstance(first.event, TouchRecorded)
-        assert first.event.contact is not None
-        id = first.event.contact.contact
-        months = tuple(dict.fromkeys((*first.event.contact.months, *months)))
-        repeated = tuple(sorted(first.sealed_tags))
+        report = first.event
+        assert report.contact is not None
+        id, record = report.contact.contact, report.contact.record
+        months = tuple(dict.fromkeys((*report.contact.months, *months)))
+        tags += [tag for tag, n in first.sealed_tags.items() if n == report.contact.seal]
+    elif command.reservation is not None and not any(_is_of(each, command.reservation) for each in state.contacts):
+        id = command.reservation
+    if by is not None:
+        tags += [known.fingerprint("contacts-by", *by, month) for month in months]
     contact = Contact(
         contact=id,
-        record=subject.record,
+        record=record,
         channel=command.channel,
         at=known.occurred_at,
         months=months,
@@ -229,7 +260,12 @@ def _contact(
         matter=id_of(names, "matter"),
         identifier=used,
     )
-    return contact, repeated
+    return contact, report, tuple(dict.fromkeys(tags))
+
+
+def _is_of(recorded: Recorded, contact: ContactId) -> bool:
+    part = getattr(recorded.event, "contact", None)
+    return isinstance(part, Contact) and part.contact == contact
 
 
 def _reported_before(state: Touched, subject: Subject) -> Recorded | None:
@@ -243,8 +279,8 @@ def _reported_before(state: Touched, subject: Subject) -> Recorded | None:
 def _identifier_id(kind: str, normal: str, standing: Standing, told: list[Draft], known: Known) -> str | None:
     """The random id of the end point used: stated before, or by this very command."""
     tag = known.fingerprint(kind, normal)
-    for id, (tags, _) in standing.identifiers.items():
-        if tag in tags:
+    for id, held in standing.identifiers.items():
+        if tag in held.tags:
             return id
     for draft in told:
         if any(tag in secret.tags for secret in draft.secrets):

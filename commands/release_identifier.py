@@ -6,17 +6,17 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import ClassVar, Literal, Self
 
-from pydantic import AwareDatetime, model_validator
+from pydantic import model_validator
 
 from hub import statements
 from hub.clock import instant
 from hub.decider import Boundary, Command, Decider, Draft, Known, Outcome, Secret
-from hub.errors import Flaw, Invalid, Unknown
+from hub.errors import Flaw, Forbidden, Invalid, Unknown
 from hub.events import IdentifierReleased, IdentifierStated, Recorded, RecordId
-from hub.fields import EndPoint, Reason, SourceName, Text, Uuid
+from hub.fields import EndPoint, Reason, SourceName, Text, Time, Uuid
 from hub.identity.normalise import Unfit, identifier
 from hub.opening import key_of
-from hub.subject import Subject, by_id, by_key
+from hub.subject import Subject, by_id, by_key, is_foreign, registered
 
 
 class ReleaseIdentifier(Command):
@@ -28,7 +28,7 @@ class ReleaseIdentifier(Command):
     source: SourceName | None = None
     key: Text | None = None
     identifier: EndPoint
-    until: AwareDatetime | None = None
+    until: Time | None = None
     reason: Reason | None = None
 
     @model_validator(mode="after")
@@ -58,9 +58,16 @@ def boundary(command: ReleaseIdentifier, known: Known) -> Boundary[Held]:
         if not subject.is_open:
             raise Unknown
     else:
+        if command.source is not None:
+            yield from registered(command.source)
         subject = yield from by_id(command.record or command.customer or "", seen=command.seen)
-    concerned = subject.members if command.customer else (subject.record,)
-    yield tuple(scope for record in concerned for scope in statements.scopes(record, facts=False, identifiers=True))
+    if is_foreign(subject, known):
+        raise Forbidden
+    of_all = (
+        command.customer is not None and known.principal.source is None
+    )  # A channel speaks for its own record only.
+    concerned = subject.members if of_all else (subject.record,)
+    yield tuple(scope for record in concerned for scope in statements.scopes(record, (), identifiers=True))
     return Held(subject, known.fingerprint(command.identifier.kind, normal))
 
 

@@ -10,12 +10,12 @@ from pydantic import model_validator
 
 from hub import statements
 from hub.decider import Boundary, Command, Decider, Draft, Known, Outcome, Secret
-from hub.errors import Unknown
+from hub.errors import Forbidden, Unknown
 from hub.events import FactRetracted, FactsStated, Recorded, RecordId
 from hub.fields import Reason, SourceName, Text, Uuid
 from hub.opening import key_of
 from hub.statements import Standing
-from hub.subject import Subject, by_id, by_key
+from hub.subject import Subject, by_id, by_key, is_foreign, registered
 
 
 class RetractFact(Command):
@@ -51,9 +51,17 @@ def boundary(command: RetractFact, known: Known) -> Boundary[Stated]:
         if not subject.is_open:
             raise Unknown
     else:
+        if command.source is not None:
+            yield from registered(command.source)
         subject = yield from by_id(command.record or command.customer or "", seen=command.seen)
-    concerned = subject.members if command.customer else (subject.record,)
-    yield tuple(scope for record in concerned for scope in statements.scopes(record, facts=True, identifiers=False))
+    if is_foreign(subject, known):
+        raise Forbidden
+    of_all = (
+        command.customer is not None and known.principal.source is None
+    )  # A channel speaks for its own record only.
+    concerned = subject.members if of_all else (subject.record,)
+    told = (command.attribute,)
+    yield tuple(scope for record in concerned for scope in statements.scopes(record, told, identifiers=False))
     return Stated(subject, {record: Standing() for record in concerned})
 
 
@@ -72,7 +80,7 @@ def decide(command: RetractFact, state: Stated, known: Known) -> Outcome:
             (Secret(record, {"reason": command.reason}),) if command.reason else (),
         )
         for record, standing in state.by_record.items()
-        if standing.facts.get(command.attribute, (0, 0, None))[2] is not None
+        if statements.stands(standing, command.attribute)
     ]
     return Outcome(drafts, state.subject.record, state.subject.members)
 

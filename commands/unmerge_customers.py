@@ -14,7 +14,7 @@ from pydantic import Field, model_validator
 
 from hub.decider import Boundary, Command, Decider, Draft, Known, Outcome, Secret
 from hub.errors import Rejected, Unknown
-from hub.events import Component, CustomersMerged, CustomersUnmerged, Link, Recorded, RecordId
+from hub.events import Component, CustomersMerged, CustomersUnmerged, EventId, Link, Recorded, RecordId
 from hub.fields import Reason, Uuid
 from hub.identity.partition import components
 from hub.log.read import Scope
@@ -70,12 +70,14 @@ def evolve(state: Taken, recorded: Recorded) -> Taken:
 
 
 def decide(command: UnmergeCustomers, state: Taken, known: Known) -> Outcome:
+    unmerge = ""
     if command.merge is not None:
         taken = [link for part in state.parts for link in part.links if link.merge == command.merge]
         kept = [link for part in state.parts for link in part.links if link.merge != command.merge]
     else:
         (whole,) = state.parts
-        taken, kept = _cut(whole, set(command.records), known)
+        unmerge = known.new_id()
+        taken, kept = _cut(whole, set(command.records), unmerge)
     drafts: list[Draft] = []
     resulting: list[Component] = []
     for part in state.parts:
@@ -83,26 +85,32 @@ def decide(command: UnmergeCustomers, state: Taken, known: Known) -> Outcome:
         pieces = components(part.members, _within(part, kept)) if gone else (part,)
         resulting.extend(pieces)
         if gone:
-            drafts.append(_unmerged(command, known, gone, pieces))
+            drafts.append(_unmerged(command, known, gone, pieces, unmerge))
     now = next(part for part in resulting if state.named in part.members)
     apart = len(resulting) > len(state.parts)
     also = {} if apart or not drafts else {"held_by": sorted({link.merge for part in resulting for link in part.links})}
     return Outcome(drafts, state.named, now.members, also)
 
 
-def _unmerged(command: UnmergeCustomers, known: Known, gone: Sequence[Link], pieces: Sequence[Component]) -> Draft:
+def _unmerged(
+    command: UnmergeCustomers, known: Known, gone: Sequence[Link], pieces: Sequence[Component], unmerge: EventId
+) -> Draft:
     says_distinct = len(pieces) > 1 and known.principal.role not in ("channel", "house")
+    groups = [piece.members for piece in pieces]
+    if command.records:  # What was taken out is distinct from the rest; what it is to each other nobody said.
+        out = tuple(member for group in groups for member in group if member in command.records)
+        groups = [tuple(member for group in groups for member in group if member not in command.records), out]
     event = CustomersUnmerged(
         merge=command.merge,
         links=tuple(gone),
         components=tuple(pieces),
-        distinct=tuple(piece.members for piece in pieces) if says_distinct else (),
+        distinct=tuple(groups) if says_distinct else (),
     )
     secrets = (Secret(pieces[0].members[0], {"reason": command.reason}),) if command.reason else ()
-    return Draft(event, secrets, known.new_id())
+    return Draft(event, secrets, unmerge)
 
 
-def _cut(whole: Component, out: set[RecordId], known: Known) -> tuple[list[Link], list[Link]]:
+def _cut(whole: Component, out: set[RecordId], unmerge: EventId) -> tuple[list[Link], list[Link]]:
     """Links across the cut, and what stands after it; what remains stays one customer, even across a lost bridge."""
     if not out <= set(whole.members):
         raise NotAMember
@@ -110,9 +118,7 @@ def _cut(whole: Component, out: set[RecordId], known: Known) -> tuple[list[Link]
     kept = [link for link in whole.links if (link.a in out) == (link.b in out)]
     rest = [member for member in whole.members if member not in out]
     pieces = components(rest, [link for link in kept if link.a not in out])
-    if len(pieces) > 1:
-        bridge = known.new_id()  # These links belong to no merge; only another cut takes them.
-        kept += [Link(a=pieces[0].members[0], b=piece.members[0], merge=bridge) for piece in pieces[1:]]
+    kept += [Link(a=pieces[0].members[0], b=piece.members[0], merge=unmerge) for piece in pieces[1:]]
     return taken, kept
 
 

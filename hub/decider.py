@@ -14,10 +14,11 @@ from functools import cached_property
 from types import MappingProxyType
 from typing import Annotated, Any, ClassVar, Generic, NamedTuple, TypeVar
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
 from hub.clock import fresh_id
 from hub.events.base import Event, EventId, Instant, PrincipalId, Recorded, RecordId, uuid_bytes, uuid_text
+from hub.fields import Time
 from hub.log.read import Scope
 
 
@@ -43,7 +44,7 @@ class Command(BaseModel):
 
     command: str
     id: Annotated[str, StringConstraints(min_length=1, max_length=200)] | None = None
-    occurred_at: AwareDatetime | None = None
+    occurred_at: Time | None = None
     seen: Annotated[int, Field(ge=0)] | None = None
     correlation: Annotated[str, StringConstraints(min_length=1, max_length=1000)] | None = None
     branch: Annotated[str, StringConstraints(min_length=1, max_length=1000)] | None = None

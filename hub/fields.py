@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, StringConstraints
+from pydantic import AfterValidator, AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
+from pydantic_core import PydanticCustomError
 
 from hub.identity.normalise import is_code, is_kind, looks_personal
 
@@ -21,6 +23,16 @@ def _kind(value: str) -> str:
     return value
 
 
+def _written_out(value: object) -> object:
+    """RFC 3339, not the numbers and digits that pydantic would take for seconds."""
+    if not isinstance(value, str) or _TIME.fullmatch(value) is None:
+        raise PydanticCustomError("not_a_time", "not a time")
+    return value
+
+
+_TIME = re.compile(r"\d{4}-\d{2}-\d{2}[Tt ]\d{2}:\d{2}(:\d{2}(\.\d{1,9})?)?([Zz]|[+-]\d{2}:?\d{2})?")
+
+Time = Annotated[AwareDatetime, Field(strict=False), BeforeValidator(_written_out)]
 CodeText = Annotated[str, AfterValidator(_code)]  # [a-z0-9_.:-]{1,64}, and not what could be a phone or a document
 SourceName = Annotated[str, AfterValidator(_code)]
 Uuid = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$")]
@@ -60,7 +72,7 @@ def clear_and_sealed(data: dict[str, Any]) -> tuple[dict[str, int | bool | str],
             sealed[name] = value
         elif isinstance(value, bool) or (isinstance(value, int) and abs(value) < 1 << 63 and not looks_personal(text)):
             clear[name] = value
-        elif isinstance(value, float | str) and is_code(text):
+        elif isinstance(value, float) or (isinstance(value, str) and is_code(text)):
             clear[name] = text
         else:
             sealed[name] = value

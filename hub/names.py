@@ -16,18 +16,22 @@ from hub.log.read import Scope
 
 OF_THE_HOUSE = frozenset({"agent", "sender", "branch"})
 
+Tags = tuple[bytes, ...]
 OF_A_CONTACT = frozenset({"provider", "source_event"})  # They tell that two reports are of one contact.
 
 
 @dataclass(frozen=True, slots=True)
 class Name:
-    """A string from outside and its id; `said_in` is the event that gave the id, None if it is given now."""
+    """A string from outside and its id; `said_in` are the events it was said in, none if it gets its id now.
+
+    Of most strings only the first is read, of those that tell one contact from another all.
+    """
 
     kind: str
     value: str
     id: str
     tag: bytes
-    said_in: Recorded | None = None
+    said_in: tuple[Recorded, ...] = ()
 
 
 def named(known: Known, wanted: Mapping[str, str | None], scoped_to: str = "") -> Boundary[dict[str, Name]]:
@@ -40,14 +44,14 @@ def named(known: Known, wanted: Mapping[str, str | None], scoped_to: str = "") -
         for kind, value in given.items()
     }
     found = yield tuple(
-        Scope(frozenset(), tag, opened=kind in OF_A_CONTACT, earliest=True) for kind, tag in tags.items()
+        Scope(frozenset(), tag, opened=kind in OF_A_CONTACT, earliest=kind not in OF_A_CONTACT)
+        for kind, tag in tags.items()
     )
-    return {
-        kind: Name(kind, given[kind], _id_in(events[0], kind), tags[kind], events[0])
-        if events
-        else Name(kind, given[kind], known.new_id(), tags[kind])
-        for kind, events in zip(tags, found, strict=True)
-    }
+    names = {}
+    for (kind, tag), said in zip(tags.items(), found, strict=True):
+        id = next((id for id in (_id_in(each, kind) for each in said) if id), None)
+        names[kind] = Name(kind, given[kind], id or known.new_id(), tag, tuple(said))
+    return names
 
 
 def house_drafts(known: Known, names: Mapping[str, Name]) -> Sequence[Draft]:
@@ -55,13 +59,13 @@ def house_drafts(known: Known, names: Mapping[str, Name]) -> Sequence[Draft]:
     return tuple(
         Draft(NameGiven(kind=name.kind, name=name.id), (Secret(known.house, {"name": name.value}, (name.tag,)),))
         for name in names.values()
-        if name.kind in OF_THE_HOUSE and name.said_in is None
+        if name.kind in OF_THE_HOUSE and not name.said_in
     )
 
 
-def new_strings(names: Mapping[str, Name]) -> tuple[dict[str, str], tuple[bytes, ...]]:
+def new_strings(names: Mapping[str, Name], *, but: frozenset[str] = frozenset()) -> tuple[dict[str, str], Tags]:
     """What the first event that says these strings must seal, and the tags they are found by."""
-    new = [name for name in names.values() if name.kind not in OF_THE_HOUSE and name.said_in is None]
+    new = [name for name in names.values() if name.kind not in OF_THE_HOUSE | but and not name.said_in]
     return {name.kind: name.value for name in new}, tuple(name.tag for name in new)
 
 
@@ -69,9 +73,8 @@ def id_of(names: Mapping[str, Name], kind: str) -> str | None:
     return names[kind].id if kind in names else None
 
 
-def _id_in(said: Recorded, kind: str) -> str:
+def _id_in(said: Recorded, kind: str) -> str | None:
     if isinstance(said.event, NameGiven):
         return said.event.name
-    id = getattr(said.envelope, kind, None) or getattr(said.event, kind)
-    assert isinstance(id, str)
-    return id
+    id = getattr(said.envelope, kind, None) or getattr(said.event, kind, None)
+    return id if isinstance(id, str) else None

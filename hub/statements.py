@@ -7,9 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Annotated, Any
+from typing import Annotated, Any, NamedTuple
 
-from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, StringConstraints, ValidationError
+import orjson
+from pydantic import AfterValidator, BaseModel, ConfigDict, StringConstraints, ValidationError
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
 from hub.clock import instant, moment
@@ -17,6 +18,7 @@ from hub.decider import Draft, Known, Secret
 from hub.events import (
     FactRetracted,
     FactsStated,
+    IdentifierId,
     IdentifierReleased,
     IdentifierStated,
     Instant,
@@ -24,7 +26,7 @@ from hub.events import (
     Recorded,
     RecordId,
 )
-from hub.fields import KindName
+from hub.fields import KindName, Time
 from hub.identity.normalise import Unfit, birth_date, identifier, is_kind
 from hub.log.read import Scope
 
@@ -60,8 +62,8 @@ class Stated(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
     value: Annotated[str, StringConstraints(max_length=1000)]
-    since: AwareDatetime | None = None
-    until: AwareDatetime | None = None
+    since: Time | None = None
+    until: Time | None = None
 
 
 def _fit(facts: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -88,22 +90,45 @@ Identifiers = Mapping[KindName, IdentifierValue]
 Facts = Annotated[Mapping[str, Any], AfterValidator(_fit)]
 Span = tuple[Instant | None, Instant | None]  # since, until
 ALWAYS: Span = (None, None)
+_SORTED = orjson.OPT_SORT_KEYS
+
+
+class Fact(NamedTuple):
+    """What was said last of an attribute; `late`: something that happened later had been said before."""
+
+    occurred_at: Instant
+    value: Any
+    late: bool = False
+
+
+class Holding(NamedTuple):
+    """An end point the source named: its fingerprints, and the spans it was stated for since it was last released."""
+
+    tags: Mapping[bytes, int]
+    spans: frozenset[Span]
+
+    def covers(self, span: Span, at: Instant) -> bool:
+        """Is this said already? Of no span in particular it is while any span lasts."""
+        if span != ALWAYS:
+            return span in self.spans
+        return any((since or at) <= at and (until is None or at < until) for since, until in self.spans)
 
 
 @dataclass(frozen=True, slots=True)
 class Standing:
     """What the record's source has said so far, as far as a new statement must know it."""
 
-    facts: Mapping[str, tuple[Instant, int, Any]] = field(default_factory=dict)  # attribute -> (when, position, value)
-    identifiers: Mapping[str, tuple[frozenset[bytes], Span]] = field(default_factory=dict)  # id -> fingerprints, when
+    facts: Mapping[str, Fact] = field(default_factory=dict)
+    identifiers: Mapping[IdentifierId, Holding] = field(default_factory=dict)
+    unfit: Mapping[str, Any] = field(default_factory=dict)  # path -> value set aside
     raw: Any = None
 
 
-def scopes(record: RecordId, facts: bool, identifiers: bool) -> tuple[Scope, ...]:
-    """What must be read before stating: the record's own facts, its own identifiers."""
-    wanted: list[Scope] = []
-    if facts:
-        wanted.append(Scope.of(FactsStated, FactRetracted, tag=f"facts:{record}", opened=True))
+def scopes(record: RecordId, told: Iterable[str], identifiers: bool) -> tuple[Scope, ...]:
+    """What must be read before stating: what was said last of each attribute or path, and the record's identifiers."""
+    wanted = [
+        Scope.of(FactsStated, FactRetracted, tag=f"facts:{record}:{name}", latest=True, opened=True) for name in told
+    ]
     if identifiers:
         wanted.append(Scope.of(IdentifierStated, IdentifierReleased, tag=f"identifiers:{record}", opened=True))
     return tuple(wanted)
@@ -113,21 +138,25 @@ def evolve(standing: Standing, recorded: Recorded) -> Standing:
     match recorded.event:
         case FactsStated() as stated:
             content = recorded.opened.get(0, {})
+            kept = content.get("quarantined", {})
             values = {**content.get("facts", {}), **stated.clear}
-            facts = dict(standing.facts)
-            for attribute, value in values.items():
-                _if_newer(facts, attribute, recorded, value)
-            return replace(standing, facts=facts, raw=content.get("raw", standing.raw))
+            said = {name: Fact(recorded.occurred_at, value, name in stated.late) for name, value in values.items()}
+            unfit = {each.path: kept.get(each.item) for each in stated.quarantined}
+            return Standing(
+                {**standing.facts, **said},
+                standing.identifiers,
+                {**standing.unfit, **unfit},
+                content.get("raw", standing.raw),
+            )
         case FactRetracted(attribute=attribute):
-            facts = dict(standing.facts)
-            _if_newer(facts, attribute, recorded, None)
-            return replace(standing, facts=facts)
-        case IdentifierStated() as stated:
-            known = dict(standing.identifiers)
-            known[stated.identifier] = (recorded.sealed_tags, (stated.since, stated.until))
-            return replace(standing, identifiers=known)
-        case IdentifierReleased(identifier=released):
-            return replace(standing, identifiers={i: v for i, v in standing.identifiers.items() if i != released})
+            return replace(standing, facts={**standing.facts, attribute: Fact(recorded.occurred_at, None)})
+        case IdentifierStated(identifier=id) as stated:
+            spans = standing.identifiers[id].spans if id in standing.identifiers else frozenset()
+            holding = Holding(recorded.sealed_tags, spans | {(stated.since, stated.until)})
+            return replace(standing, identifiers={**standing.identifiers, id: holding})
+        case IdentifierReleased(identifier=id) if id in standing.identifiers:
+            released = standing.identifiers[id]._replace(spans=frozenset())
+            return replace(standing, identifiers={**standing.identifiers, id: released})
     return standing
 
 
@@ -141,6 +170,11 @@ class Checked:
     identifiers: list[tuple[str, str, str, Stated]] = field(default_factory=list)  # kind, normal, path, as stated
     unfit: list[tuple[str, str, Any]] = field(default_factory=list)  # path, reason, value
 
+    @property
+    def told(self) -> tuple[str, ...]:
+        """The attributes, and the paths of what is set aside."""
+        return (*self.sealed, *self.clear, *self.retracted, *(path for path, _, _ in self.unfit))
+
 
 def check(facts: Facts, identifiers: Identifiers, known: Known) -> Checked:
     """Sort statements into what can be said and what is set aside."""
@@ -149,7 +183,7 @@ def check(facts: Facts, identifiers: Identifiers, known: Known) -> Checked:
         path = f"facts.{attribute}"
         if value is None:
             checked.retracted.append(attribute)
-        elif attribute in CLEAR:
+        elif attribute in CLEAR and fits_clear(value):
             checked.clear[attribute] = value
         elif attribute == "birth_date":
             try:
@@ -182,29 +216,29 @@ def drafts(record: RecordId, standing: Standing, checked: Checked, known: Known,
         *(
             Draft(FactRetracted(record=record, attribute=attribute))
             for attribute in checked.retracted
-            if standing.facts.get(attribute, (0, 0, None))[2] is not None
+            if stands(standing, attribute)
         ),
         *identifiers_drafts(record, standing, checked, known),
     ]
 
 
+def stands(standing: Standing, attribute: str) -> bool:
+    """Has the source said something of this attribute and not taken it back?"""
+    return attribute in standing.facts and standing.facts[attribute].value is not None
+
+
 def identifiers_drafts(record: RecordId, standing: Standing, checked: Checked, known: Known) -> Iterable[Draft]:
-    said = {(tag, when) for tags, span in standing.identifiers.values() for tag in tags for when in (ALWAYS, span)}
+    """What is new; an end point named before, released perhaps, keeps the id it got then."""
+    said = {tag: (id, holding) for id, holding in standing.identifiers.items() for tag in holding.tags}
     for kind, normal, _, stated in checked.identifiers:
         tag = known.fingerprint(kind, normal)
-        since = instant(stated.since) if stated.since else None
-        until = instant(stated.until) if stated.until else None
-        if (tag, (since, until)) in said:
+        span = instant(stated.since) if stated.since else None, instant(stated.until) if stated.until else None
+        id, holding = said.get(tag) or (known.new_id(), Holding({tag: 0}, frozenset()))
+        if holding.covers(span, known.occurred_at):
             continue
-        said |= {(tag, ALWAYS), (tag, (since, until))}
+        said[tag] = id, holding._replace(spans=holding.spans | {span})
         yield Draft(
-            IdentifierStated(
-                record=record,
-                identifier=known.new_id(),
-                kind=kind,
-                since=since,
-                until=until,
-            ),
+            IdentifierStated(record=record, identifier=id, kind=kind, since=span[0], until=span[1]),
             (Secret(record, {"value": stated.value, "normal": normal}, (tag,)),),
         )
 
@@ -218,14 +252,20 @@ def set_aside(unfit: Sequence[tuple[str, str, Any]], known: Known) -> tuple[tupl
 def _facts(record: RecordId, standing: Standing, checked: Checked, known: Known, raw: Any) -> Iterable[Draft]:
     def is_new(attribute: str, value: Any) -> bool:
         said = standing.facts.get(attribute)
-        return said is None or said[2] != value or said[0] > known.occurred_at
+        return (
+            said is None
+            or not _same(said.value, value)
+            or said.occurred_at > known.occurred_at
+            or (said.late and said.occurred_at != known.occurred_at)
+        )
 
     sealed = {attribute: value for attribute, value in checked.sealed.items() if is_new(attribute, value)}
     clear = {attribute: value for attribute, value in checked.clear.items() if is_new(attribute, value)}
+    unfit = [each for each in checked.unfit if not _same(standing.unfit.get(each[0]), each[2])]
     new_raw = raw is not None and raw != standing.raw
-    if not (sealed or clear or new_raw or checked.unfit):
+    if not (sealed or clear or new_raw or unfit):
         return
-    items, kept = set_aside(checked.unfit, known)
+    items, kept = set_aside(unfit, known)
     content: dict[str, Any] = {}
     if sealed:
         content["facts"] = sealed
@@ -233,8 +273,25 @@ def _facts(record: RecordId, standing: Standing, checked: Checked, known: Known,
         content["raw"] = raw
     if kept:
         content["quarantined"] = kept
-    event = FactsStated(record=record, attributes=tuple(sorted(sealed)), clear=clear, raw=new_raw, quarantined=items)
+    late = [
+        name
+        for name in (*sealed, *clear)
+        if name in standing.facts and standing.facts[name].occurred_at > known.occurred_at
+    ]
+    event = FactsStated(
+        record=record,
+        attributes=tuple(sorted(sealed)),
+        clear=clear,
+        late=tuple(sorted(late)),
+        raw=new_raw,
+        quarantined=items,
+    )
     yield Draft(event, (Secret(record, content),) if content else ())
+
+
+def _same(said: Any, value: Any) -> bool:
+    """Alike as JSON: to JSON, 1 and true and 1.0 are three."""
+    return said == value and orjson.dumps(said, option=_SORTED) == orjson.dumps(value, option=_SORTED)
 
 
 def _check_identifier(checked: Checked, kind: str, stated: Stated, path: str, known: Known) -> bool:
@@ -247,10 +304,9 @@ def _check_identifier(checked: Checked, kind: str, stated: Stated, path: str, kn
     return True
 
 
-def _if_newer(facts: dict[str, tuple[Instant, int, Any]], attribute: str, recorded: Recorded, value: Any) -> None:
-    when = (recorded.occurred_at, recorded.position)
-    if attribute not in facts or facts[attribute][:2] < when:
-        facts[attribute] = (*when, value)
+def fits_clear(value: str) -> bool:
+    """A city or a language, as far as can be told; what looks like more is sealed after all."""
+    return len(value) <= 60 and "@" not in value and sum(each.isdigit() for each in value) < 5
 
 
 def _is_value(value: Any, attribute: str) -> bool:

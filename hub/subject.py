@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
 from hub.decider import Boundary, Known
@@ -35,6 +35,7 @@ class Subject:
     component: Component  # Its members in order of opening; the first is the customer.
     source: SourceRegistered | None = None  # Of the command, where it named one.
     key_tag: bytes | None = None  # The fingerprint the record is found by.
+    owner: str = ""  # The source whose record it is.
 
     @property
     def members(self) -> tuple[RecordId, ...]:
@@ -65,11 +66,11 @@ def by_key(known: Known, source: str, key: str, *, decides_membership: bool = Fa
     assert isinstance(its_source, SourceRegistered)
     if not opened:
         record = known.new_id()
-        return Subject(record, False, Component(members=(record,)), its_source, tag)
+        return Subject(record, False, Component(members=(record,)), its_source, tag, source)
     event = opened[0].event
     assert isinstance(event, RecordOpened)
     (membership,) = yield (membership_of(event.record, only_read=not decides_membership),)
-    return Subject(event.record, True, component_of(event.record, membership), its_source, tag)
+    return Subject(event.record, True, component_of(event.record, membership), its_source, tag, source)
 
 
 @lru_cache(maxsize=1000)
@@ -97,7 +98,8 @@ def by_id(id: str, *, only_read: bool = False, seen: int | None = None) -> Reads
         raise Unknown
     if seen is not None and membership and membership[-1].position > seen:
         raise MembershipChanged
-    return Subject(id, True, component_of(id, membership))
+    assert isinstance(opened[0].event, RecordOpened)
+    return Subject(id, True, component_of(id, membership), owner=opened[0].event.source)
 
 
 def holding(subject: Subject, known: Known, kind: str, value: str) -> Reads:
@@ -117,7 +119,20 @@ def holding(subject: Subject, known: Known, kind: str, value: str) -> Reads:
     if not holders or subject.record in holders:
         return subject
     first = next(member for member in subject.members if member in holders)
-    return Subject(first, True, subject.component, subject.source)
+    return (yield from member_of(subject, first))
+
+
+def member_of(subject: Subject, record: RecordId) -> Reads:
+    """Another record of the same customer."""
+    (opened,) = yield (Scope.opening(record),)
+    event = opened[0].event
+    assert isinstance(event, RecordOpened)
+    return replace(subject, record=record, owner=event.source)
+
+
+def is_foreign(subject: Subject, known: Known) -> bool:
+    """A channel may not state what another source knows."""
+    return known.principal.source not in (None, subject.owner)
 
 
 def membership_of(record: RecordId, *, only_read: bool = False) -> Scope:

@@ -13,7 +13,7 @@ from adapters.importer.mapping import Mapped, MappingError
 from adapters.importer.report import Flawed, Progress, Report, Summary
 from adapters.importer.rows import Broken, FileError, Rows
 from adapters.importer.values import Unconvertible
-from adapters.importer.words import language
+from adapters.importer.words import language, wrong, wrong_in
 from hub.counter import Failed
 from hub.decider import Principal
 from hub.errors import Flaw, HubError, Invalid
@@ -48,8 +48,8 @@ def import_file(
 
 
 def principal_for(hub: Hub, source: str | None) -> Principal:
-    """Who imports: the source itself, so that its files and its channel systems share their idempotency ids."""
-    return hub.local if source is None else hub.principals.channel(source)
+    """Who imports: somebody at a terminal, under the source's idempotency ids, which its channel systems use, too."""
+    return hub.local if source is None else Principal(hub.principals.channel(source).id, hub.local.role)
 
 
 class _Import:
@@ -134,10 +134,8 @@ class _Import:
     def _refused(self, line: int, template: Template, error: HubError) -> None:
         for flaw in _flaws(error):
             if flaw.path == "source" and flaw.reason == "not_registered" and self._mapped.source:
-                raise MappingError(
-                    f"{self._mapping}: source: {self._mapped.source!r} is not registered; register it first,"
-                    " or add a table [register] with title and trust"
-                )
+                fix = wrong("not_registered", source=self._mapped.source)
+                raise MappingError(wrong_in(self._mapping, fix, "source"))
             column = template.columns_of(flaw.path)
             self._tell(Flawed(line, "refused", flaw.reason, column, flaw.path or None, template.command))
 

@@ -100,7 +100,7 @@ class Recorded(NamedTuple):
     recorded_at: Instant
     envelope: Envelope
     seals: tuple[SealPointer, ...] = ()
-    sealed_tags: frozenset[bytes] = frozenset()  # Only where a boundary asked for them.
+    sealed_tags: Mapping[bytes, int] = MappingProxyType({})  # Fingerprint -> seal number, where a boundary asked.
     opened: Mapping[int, Mapping[str, Any]] = MappingProxyType({})  # Seal number -> content, where asked for.
 
     @property

@@ -45,6 +45,7 @@ class Contact(Part):
     sender: str | None = None
     matter: str | None = None
     identifier: IdentifierId | None = None
+    seal: int | None = None  # The event's seal that holds what the contact is found by, and those sealed tags only.
 
     def tags(self) -> Iterable[str]:
         return (f"contact:{self.contact}", *(f"contacts:{self.record}:{month}" for month in self.months))
@@ -55,7 +56,7 @@ class Link(Part):
 
     a: RecordId
     b: RecordId
-    merge: EventId  # The event that made the link.
+    merge: EventId  # The event that made the link: a merge, or an un-merge that kept the rest together.
 
 
 class Component(Part):

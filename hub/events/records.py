@@ -50,13 +50,17 @@ class FactsStated(Event):
     record: RecordId
     attributes: tuple[str, ...] = ()  # Whose values lie in seal 0 under "facts".
     clear: Mapping[str, Any] = {}
+    late: tuple[str, ...] = ()  # Of which something that happened later had been said before.
     raw: bool = False  # Seal 0 also holds the whole source row under "raw".
     quarantined: tuple[Quarantined, ...] = ()
 
     def tags(self) -> Iterable[str]:
         yield f"record:{self.record}"
         yield f"facts:{self.record}"
+        for name in (*self.attributes, *sorted(self.clear), *(("raw",) if self.raw else ())):
+            yield f"facts:{self.record}:{name}"  # So that what was said last of it is found without all the rest.
         for value in self.quarantined:
+            yield f"facts:{self.record}:{value.path}"
             yield from value.tags()
 
     def set_aside(self) -> Sequence[Quarantined]:
@@ -70,7 +74,7 @@ class FactRetracted(Event):
     attribute: str
 
     def tags(self) -> Iterable[str]:
-        return (f"record:{self.record}", f"facts:{self.record}")
+        return (f"record:{self.record}", f"facts:{self.record}", f"facts:{self.record}:{self.attribute}")
 
 
 class IdentifierStated(Event):

@@ -21,6 +21,7 @@ LONGEST = 1000  # Characters of an identifier.
 _EMAIL = re.compile(r"[^@\s\"(),:;<>\[\\\]]{1,64}@(?:[^@\s.]{1,63}\.)+[^@\s.]{2,63}")
 _EXTENSION = re.compile(r"x-[a-z0-9_.-]{1,62}")
 _HANDLE = re.compile(r"(?:https?://)?(?:www\.)?(?:t\.me|vk\.com|facebook\.com|instagram\.com|wa\.me)/", re.IGNORECASE)
+_TEN_DIGITS = re.compile(r"(?:\d[\s\-_.:/()]*){10}")
 _CODE = re.compile(r"[a-z0-9_.:-]{1,64}")
 
 
@@ -48,11 +49,8 @@ def is_code(text: str) -> bool:
 
 
 def looks_personal(text: str) -> bool:
-    """Ten to nineteen digits and punctuation only: a phone, a document, a card, or what cannot be told from one."""
-    if len(text) < 10 or "@" in text:
-        return "@" in text
-    digits = sum(c.isdigit() for c in text)
-    return 10 <= digits <= 19 and not any(c.isalpha() for c in text)
+    """Ten digits in a row but for punctuation: a phone, a document, an account, or what cannot be told from one."""
+    return "@" in text or (len(text) >= 10 and _TEN_DIGITS.search(text) is not None)
 
 
 @lru_cache(maxsize=100_000)

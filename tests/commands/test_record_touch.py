@@ -25,11 +25,13 @@ from tests.commands.stories import (
     ann_opened,
     holds,
     let_go,
+    opened,
     the_shop_speaks,
 )
 from tests.support.scenario import HOUSE, NOW, Scenario, fingerprint, id_of
 
 PHONE = "+79161234567"
+bob_opened = opened(BOB)
 scenario = Scenario(record_touch).given(the_shop_speaks)
 known = scenario.given(ann_opened)
 customer = Scenario(record_touch).given(ann_opened, ann_and_bob_were_merged)
@@ -55,7 +57,8 @@ def touch_in(drafts: Any) -> TouchRecorded:
 
 def made(contact: str, record: str = ANN, **fields: Any) -> TouchRecorded:
     """An outgoing touch as it was recorded before."""
-    part = Contact(contact=id_of(contact), record=record, channel="call", at=NOW, months=("2026-02", "2026-03"))
+    months = ("2026-02", "2026-03")
+    part = Contact(contact=id_of(contact), record=record, channel="call", at=NOW, months=months, seal=0)
     return TouchRecorded(record=record, channel="call", direction="out", contact=part, **fields)
 
 
@@ -122,7 +125,7 @@ def test_the_end_point_used_is_named_by_its_id() -> None:
 
 def test_of_a_customer_the_record_that_holds_the_end_point_is_meant() -> None:
     used = {"kind": "phone", "value": PHONE}
-    held = customer.given(holds(BOB, "phone", PHONE))
+    held = customer.given(bob_opened, holds(BOB, "phone", PHONE))
     decided = held.when(call(customer=ANN, identifier=used))
     assert touch_in(decided.then(TouchRecorded)).record == BOB
     assert decided.outcome is not None
@@ -133,13 +136,14 @@ def test_of_a_customer_the_record_that_holds_the_end_point_is_meant() -> None:
         .then(TouchRecorded)
     )
     assert touch_in(drafts).record == ANN
+    held = customer.given(holds(BOB, "phone", PHONE))
     let_go_since = held.given(let_go(BOB, "phone", PHONE)).when(call(customer=ANN, identifier=used))
     assert touch_in(let_go_since.then(IdentifierStated, TouchRecorded)).record == ANN
 
 
 def test_of_a_customer_the_record_answered_is_meant() -> None:
     asked = Draft(TouchRecorded(record=BOB, channel="call", direction="out"), id=id_of("asked"))
-    drafts = customer.given(asked).when(call(customer=ANN, in_reply_to=id_of("asked"))).then(TouchRecorded)
+    drafts = customer.given(bob_opened, asked).when(call(customer=ANN, in_reply_to=id_of("asked"))).then(TouchRecorded)
     assert touch_in(drafts).record == BOB
     assert touch_in(drafts).in_reply_to == id_of("asked")
 
@@ -176,13 +180,37 @@ def test_a_contact_counts_for_the_end_point_too() -> None:
 )
 def test_two_reports_of_one_contact_are_one(field: str, tag: bytes) -> None:
     said = {field.removesuffix("_id"): id_of("p 1")}
-    before = Draft(made("once", **said), (Secret(ANN, {"names": {}}, (tag, fingerprint("contacts-by", "x"))),))
+    other = fingerprint("correlation", "c 1")  # Of the same event, but not of the contact: it is not repeated.
+    first = Secret(ANN, {"names": {}}, (tag, fingerprint("contacts-by", "x")))
+    before = Draft(made("once", **said), (first, Secret(ANN, {"names": {}}, (other,))))
     (draft,) = known.given(before).when(call(direction="out", **{field: "p 1"})).then(TouchRecorded)
     contact = touch_in([draft]).contact
     assert contact is not None
     assert contact.contact == id_of("once")
     assert contact.months == ("2026-02", "2026-03")
-    assert set(draft.secrets[0].tags) >= {tag, fingerprint("contacts-by", "x")}
+    assert contact.seal == 0
+    assert set(draft.secrets[0].tags) == {tag, fingerprint("contacts-by", "x")}
+
+
+def test_a_report_for_another_record_of_the_customer_is_still_of_the_first_ones_contact() -> None:
+    first = Draft(
+        made("once", BOB, provider=id_of("p 1")), (Secret(BOB, {"names": {}}, (fingerprint("provider", "p 1"),)),)
+    )
+    drafts = customer.given(first).when(call(customer=ANN, direction="out", provider_id="p 1")).then(TouchRecorded)
+    touch = touch_in(drafts)
+    assert touch.contact is not None
+    assert (touch.record, touch.contact.record, touch.contact.contact) == (ANN, BOB, id_of("once"))
+    assert f"contacts:{BOB}:2026-03" in touch.tags()
+
+
+def test_a_reservation_names_the_contact() -> None:
+    reserved = call(direction="out", reservation=id_of("reserved"))
+    contact = touch_in(known.when(reserved).then(TouchRecorded)).contact
+    assert contact is not None
+    assert contact.contact == id_of("reserved")
+    theirs = touch_in(known.given(made("reserved", BOB)).when(reserved).then(TouchRecorded)).contact
+    assert theirs is not None
+    assert theirs.contact != id_of("reserved")
 
 
 def test_a_report_of_someone_elses_contact_is_another_contact() -> None:

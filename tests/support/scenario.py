@@ -106,7 +106,7 @@ class Scenario:
         found = [each for each in self.past if _covers(scope, each)]
         walk.covered.update(each.id for each in found)
         if not scope.opened:
-            found = [each._replace(opened={}, sealed_tags=frozenset()) for each in found]
+            found = [each._replace(opened={}, sealed_tags={}) for each in found]
         return found[-1:] if scope.latest else found[:1] if scope.earliest else found
 
 
@@ -186,6 +186,6 @@ def _recorded(told: Told, position: int) -> Recorded:
         NOW,
         envelope,
         (),
-        frozenset(tag for secret in draft.secrets for tag in secret.tags),
+        {tag: n for n, secret in enumerate(draft.secrets) for tag in secret.tags},
         {n: secret.content for n, secret in enumerate(draft.secrets)},
     )
