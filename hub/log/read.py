@@ -126,9 +126,9 @@ class Reader:
     def open(self, connection: Connection[Any], found: Sequence[Recorded]) -> list[Recorded]:
         """The same events with sealed tags and with the content of every seal that still has its key."""
         places = [each.position for each in found]
-        tags: dict[int, list[bytes]] = {place: [] for place in places}
-        for place, tag in connection.execute(SQL["sealed_tags"], (self.log, places), binary=True, prepare=True):
-            tags[place].append(tag)
+        tags: dict[int, dict[bytes, int]] = {place: {} for place in places}
+        for place, tag, n in connection.execute(SQL["sealed_tags"], (self.log, places), binary=True, prepare=True):
+            tags[place][tag] = n
         boxes = connection.execute(SQL["seals"], (self.log, places), binary=True, prepare=True).fetchall()
         keys = self.vault.keys_of(connection, {record for _, _, record, *_ in boxes})
         ids = {each.position: bytes.fromhex(each.id.replace("-", "")) for each in found}
@@ -137,7 +137,7 @@ class Reader:
             if record in keys:
                 opened[place][n] = self.vault.open(keys[record], ids[place], n, box)
         return [
-            each._replace(sealed_tags=frozenset(tags[each.position]), opened=opened[each.position]) for each in found
+            each._replace(sealed_tags=tags[each.position], opened=opened[each.position]) for each in found
         ]
 
 

@@ -24,7 +24,7 @@ ORDER BY e.position
 SELECT position, uuid_send(id), type, recorded_at, data FROM event WHERE log = %s AND id = ANY (%s::uuid[])
 
 -- name: sealed_tags
-SELECT position, uuid_send(tag) FROM tag WHERE log = %s AND position = ANY (%s) AND seal IS NOT NULL
+SELECT position, uuid_send(tag), seal FROM tag WHERE log = %s AND position = ANY (%s) AND seal IS NOT NULL
 
 -- name: seals
 SELECT position, seal, record::text, class, key, box FROM seal WHERE log = %s AND position = ANY (%s)
