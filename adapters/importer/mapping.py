@@ -15,12 +15,15 @@ from adapters.importer.commands import Template
 from adapters.importer.identity import Identity
 from adapters.importer.rows import FORMATS, Layout
 from adapters.importer.values import Columns, Unusable, Value, value_of
+from adapters.importer.words import wrong, wrong_in
 from commands.identify_customer import IdentifyCustomer
 from commands.record_touch import RecordTouch
 from commands.register_source import RegisterSource
 from hub.errors import Misconfigured
 from hub.identity.normalise import is_code, is_kind
+from hub.intake import flaws_of
 from hub.statements import ATTRIBUTES
+from hub.texts import Told, said, told, why
 
 SETTINGS = {"name", "source", "key", "occurred_at", "file", "row", "register", "customer", "touch"}
 LAYOUT = {"format", "encoding", "delimiter", "header", "columns"}
@@ -43,15 +46,15 @@ class Mapped:
         try:
             self._read = tomllib.loads(file.read_text("utf-8"))
         except OSError as error:
-            raise MappingError(f"{file}: {error.strerror or error}") from None
+            raise MappingError(wrong_in(file, why(error))) from None
         except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-            raise MappingError(f"{file}: not TOML: {error}") from None
+            raise MappingError(wrong_in(file, wrong("not_toml", error=error))) from None
         self._only(self._read, SETTINGS, "")
         self.name: str = self._read.get("name", "")
         if not isinstance(self.name, str) or not is_code(self.name):
-            self._fail("name", 'give the mapping a name of a-z, 0-9, "_", "-", ".", ":", and keep it')
+            self._fail("name", wrong("name"))
         if "source" not in self._read:
-            self._fail("source", 'name the source the rows come from: source = "shop"')
+            self._fail("source", wrong("source"))
         self.layout = self._layout(self._table("file"))
 
     @property
@@ -67,7 +70,7 @@ class Mapped:
         table = self._table("register")
         self._only(table, {"title", "trust", "logins", "party"}, "register")
         if self.source is None:
-            self._fail("register", "rows of several sources: register each of them by itself")
+            self._fail("register", wrong("register_each"))
         command = {"command": "register_source", "name": self.source, **table}
         self._check(RegisterSource, command, "register")
         words = blake2b(repr(sorted(command.items())).encode(), digest_size=8).hexdigest()
@@ -96,7 +99,7 @@ class Mapped:
             self._only(touch, OF_A_TOUCH, where)
             made.append(self._template(where, "record_touch", touch, common, known, whole=not made))
         if not made:
-            self._fail("", "say what a row becomes: a table [customer], or [[touch]], or both")
+            self._fail("", wrong("nothing_said"))
         return made
 
     def _template(
@@ -120,19 +123,19 @@ class Mapped:
         if "same_as" in table:
             nested["same_as"] = self._nested(f"{where}.same_as", "same_as", table["same_as"], columns)
             if nested["same_as"].keys() != {"source", "key"}:
-                self._fail(f"{where}.same_as", "give both source and key")
+                self._fail(f"{where}.same_as", wrong("same_as"))
         self._check_constants(where, command, values, nested)
         return Template(where, command, values, nested, when, bool(table.get("raw", whole)))
 
     def _nested(self, where: str, kind: str, table: Any, columns: Columns) -> dict[str, Value]:
         if not isinstance(table, Mapping):
-            self._fail(where, f"write a table: [{where}]")
+            self._fail(where, wrong("table", key=where))
         for name in table:
             if kind == "facts" and name not in ATTRIBUTES and not (name.startswith("x-") and is_kind(name)):
                 known = ", ".join(sorted(ATTRIBUTES))
-                self._fail(f"{where}.{name}", f"there is no such fact; name it x-{name}, or one of {known}")
+                self._fail(f"{where}.{name}", wrong("no_fact", name=name, known=known))
             if kind == "identifiers" and not is_kind(name):
-                self._fail(f"{where}.{name}", f"there is no such kind of identifier; name it x-{name}")
+                self._fail(f"{where}.{name}", wrong("no_kind", name=name))
         return {
             name: self._value(f"{where}.{name}", spec, columns, lenient=kind == "facts" and name in LENIENT)
             for name, spec in table.items()
@@ -146,7 +149,7 @@ class Mapped:
         try:
             return value_of(spec, columns, lenient=lenient)
         except Unusable as error:
-            self._fail(where, str(error))
+            self._fail(where, error.fix)
 
     def _check_constants(
         self, where: str, command: str, values: Mapping[str, Value], nested: Mapping[str, Mapping[str, Value]]
@@ -154,7 +157,7 @@ class Mapped:
         """What is the same in every row can be refused before the first."""
         model = IdentifyCustomer if command == "identify_customer" else RecordTouch
         if command == "record_touch" and "channel" not in values:
-            self._fail(f"{where}.channel", 'say it: channel = { value = "shop" }')
+            self._fail(f"{where}.channel", wrong("channel"))
         said: dict[str, Any] = {"command": command}
         said |= {name: value.constant for name, value in values.items() if not value.columns}
         for name, parts in nested.items():
@@ -169,24 +172,24 @@ class Mapped:
             for each in error.errors():
                 if each["type"] != "missing":
                     key = each["loc"][0] if each["loc"] else ""
-                    self._fail(f"{where}.{key}", each["msg"].removeprefix("Value error, "))
+                    self._fail(f"{where}.{key}", _in_words(each))
 
     def _layout(self, table: Mapping[str, Any]) -> Layout:
         self._only(table, LAYOUT, "file")
         formats = {*FORMATS.values(), "spaces"}
         if table.get("format", "csv") not in formats:
-            self._fail("file.format", f"there is no such format; there are {', '.join(sorted(formats))}")
+            self._fail("file.format", wrong("no_format", known=", ".join(sorted(formats))))
         encoding = None
         if "encoding" in table:
             try:
                 encoding = codecs.lookup(table["encoding"]).name
             except LookupError:
-                self._fail("file.encoding", 'there is no such encoding; leave it out, or write "utf-8" or "cp1251"')
+                self._fail("file.encoding", wrong("no_encoding"))
         if len(table.get("delimiter", ",")) != 1:
-            self._fail("file.delimiter", "write one character")
+            self._fail("file.delimiter", wrong("delimiter"))
         columns = table.get("columns")
         if table.get("header", True) is False and not columns:
-            self._fail("file.columns", "a file without a header needs its columns listed")
+            self._fail("file.columns", wrong("columns"))
         return Layout(
             table.get("format"),
             encoding,
@@ -198,13 +201,22 @@ class Mapped:
     def _table(self, key: str) -> Mapping[str, Any]:
         table = self._read.get(key, {})
         if not isinstance(table, Mapping):
-            self._fail(key, f"write a table: [{key}]")
+            self._fail(key, wrong("table", key=key))
         return table
 
     def _only(self, table: Mapping[str, Any], known: set[str], where: str) -> None:
         for key in table:
             if key not in known:
-                self._fail(f"{where}.{key}".lstrip("."), f"there is no such key; there are {', '.join(sorted(known))}")
+                self._fail(f"{where}.{key}".lstrip("."), wrong("no_key", known=", ".join(sorted(known))))
 
-    def _fail(self, key: str, fix: str) -> NoReturn:
-        raise MappingError(f"{self._file}: {key}: {fix}" if key else f"{self._file}: {fix}")
+    def _fail(self, key: str, fix: Told) -> NoReturn:
+        raise MappingError(wrong_in(self._file, fix, key))
+
+
+def _in_words(error: Any) -> Told:
+    """What pydantic says of a constant; in Russian the reason, and the bounds or the choice it was held against."""
+    (flaw,) = flaws_of([error])
+    bounds = [str(value) for value in error.get("ctx", {}).values() if not isinstance(value, Exception)]
+    russian = ": ".join([said(flaw.reason, "ru"), *filter(None, [", ".join(bounds)])])
+    english = said(flaw.reason, "en") if error["type"] == "value_error" else error["msg"]  # Ours say a code.
+    return told(("{english}", "{russian}"), english=english, russian=russian)

@@ -6,6 +6,7 @@ import csv
 import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, TextIO
@@ -13,7 +14,8 @@ from typing import Any, TextIO
 import orjson
 
 from adapters.importer.rows import FileError
-from adapters.importer.words import WORDS, duration, number
+from adapters.importer.words import WORDS, duration, number, wrong, wrong_in
+from hub.texts import why
 
 FIELDS = ("line", "status", "command", "column", "path", "reason")
 
@@ -77,7 +79,8 @@ class Report:
         if self._opened is not None:
             self._opened.close()
         elif self.file is not None:
-            self.file.unlink(missing_ok=True)
+            with suppress(OSError):
+                self.file.unlink()
 
     @property
     def written(self) -> str | None:
@@ -87,7 +90,7 @@ class Report:
         try:
             opened = self._opened = file.open("w", encoding="utf-8", newline="")
         except OSError as error:
-            raise FileError(f"{file}: {error.strerror or error}; choose another place with --report") from None
+            raise FileError(wrong_in(file, wrong("report_refused", why=why(error)))) from None
         if file.suffix.lower() == ".csv":
             writer = csv.DictWriter(opened, FIELDS)
             writer.writeheader()

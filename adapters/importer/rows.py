@@ -11,7 +11,9 @@ from typing import Any, BinaryIO
 
 import orjson
 
+from adapters.importer.words import wrong, wrong_in
 from hub.errors import Misconfigured
+from hub.texts import why
 
 Row = Any  # A list of cells, or the object of an NDJSON line.
 
@@ -49,13 +51,13 @@ class Rows:
     def __init__(self, file: Path, layout: Layout) -> None:
         self.format = layout.format or FORMATS.get(file.suffix.lower(), "")
         if not self.format:
-            raise FileError(f'{file}: cannot tell its format; set format under [file] to "csv", "spaces" or "ndjson"')
+            raise FileError(wrong_in(file, wrong("unknown_format")))
         self._undecodable = False
         self.columns: tuple[str, ...] | None = None
         try:
             self._file = file.open("rb")
         except OSError as error:
-            raise FileError(f"{file}: {error.strerror or error}") from None
+            raise FileError(wrong_in(file, why(error))) from None
         try:
             self._rows = self._opened(file, layout)
         except BaseException:
@@ -87,7 +89,7 @@ class Rows:
             self.total = file.stat().st_size
             encoding = layout.encoding or _sniffed_encoding(self._file, file)
         except OSError as error:
-            raise FileError(f"{file}: {error.strerror or error}") from None
+            raise FileError(wrong_in(file, why(error))) from None
         self.encoding = "utf-8-sig" if encoding == "utf-8" else encoding  # Reads both, with a byte order mark or not.
         if self.format == "ndjson":
             return self._objects()
@@ -95,10 +97,10 @@ class Rows:
         try:
             first = next(cells) if layout.header else []
         except (StopIteration, csv.Error):
-            raise FileError(f"{file}: it has no header line; list the columns under [file] if none is meant") from None
+            raise FileError(wrong_in(file, wrong("no_header"))) from None
         self.columns = layout.columns or tuple(name.strip() for name in first)
         if len(set(self.columns)) < len(self.columns) or not self.columns:
-            raise FileError(f"{file}: two columns have one name; list other names as columns under [file]")
+            raise FileError(wrong_in(file, wrong("one_name")))
         return self._lists(cells, len(self.columns))
 
     def _objects(self) -> Iterator[tuple[int, Row | Broken]]:
@@ -177,7 +179,7 @@ def _sniffed_encoding(opened: BinaryIO, file: Path) -> str:
     """utf-8 where the first bytes beyond ASCII are it, else cp1251; a byte order mark says it outright."""
     start = opened.read(4)
     if start.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
-        raise FileError(f"{file}: it is UTF-16; save it as UTF-8")
+        raise FileError(wrong_in(file, wrong("utf_16")))
     opened.seek(0)
     if start.startswith(codecs.BOM_UTF8):
         return "utf-8-sig"

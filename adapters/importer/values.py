@@ -23,6 +23,9 @@ from adapters.importer.convert import (
     time_of,
 )
 from adapters.importer.rows import Row
+from adapters.importer.words import wrong
+from hub.settings import is_region
+from hub.texts import Told
 
 Get = Callable[[Row], Any]  # None where the row has nothing to say.
 
@@ -38,6 +41,10 @@ KEYS = {
 
 class Unusable(Exception):
     """Something wrong in the mapping: what, and what to write instead."""
+
+    def __init__(self, fix: Told) -> None:
+        super().__init__(fix)
+        self.fix = fix
 
 
 class Unconvertible(Exception):
@@ -65,17 +72,17 @@ class Columns:
         if not isinstance(column, str) and not (
             isinstance(column, list) and all(isinstance(each, str) for each in column)
         ):
-            raise Unusable("write the name of a column in quotes")
+            raise Unusable(wrong("column_name"))
         if self._names is None:
             return _path(_segments(column))
         if not isinstance(column, str) or column not in self._names:
-            raise Unusable(f"the file has no column {column!r}; {self._like(column)}")
+            raise Unusable(wrong("no_column", column=column, hint=self._like(column)))
         return _cell(self._names.index(column))
 
-    def _like(self, column: str | list[str]) -> str:
+    def _like(self, column: str | list[str]) -> Told:
         """Only names like the one meant: what is taken for a header may be somebody's row."""
         close = get_close_matches(_name(column), self._names or (), 1, 0.5)
-        return f"did you mean {close[0]!r}?" if close else f"look at the {len(self._names or ())} in its first line"
+        return wrong("did_you_mean", close=close[0]) if close else wrong("look", count=len(self._names or ()))
 
 
 def value_of(spec: Any, columns: Columns, *, lenient: bool = False) -> Value:
@@ -83,12 +90,12 @@ def value_of(spec: Any, columns: Columns, *, lenient: bool = False) -> Value:
     if isinstance(spec, str | list):
         return Value(columns.get(spec), (_name(spec),), shape=columns.shape)
     if not isinstance(spec, Mapping):
-        raise Unusable("write the name of a column in quotes, or { value = … } for a constant")
+        raise Unusable(wrong("column_or_value"))
     form = next((form for form in ("value", "each", "join", "object", "column") if form in spec), None)
     if form is None:
-        raise Unusable("say where it comes from: column, value, join, object or each")
+        raise Unusable(wrong("no_form"))
     if extra := spec.keys() - KEYS[form]:
-        raise Unusable(f"{sorted(extra)[0]!r} does not go with {form}; what does: {', '.join(sorted(KEYS[form]))}")
+        raise Unusable(wrong("does_not_go", extra=sorted(extra)[0], form=form, known=", ".join(sorted(KEYS[form]))))
     match form:
         case "value":
             constant = spec["value"]
@@ -118,10 +125,10 @@ def _each(spec: Mapping[str, Any], columns: Columns, lenient: bool) -> Value:
 
 def _join(spec: Mapping[str, Any], columns: Columns) -> Value:
     if not isinstance(spec["join"], list):
-        raise Unusable("join takes a list of columns")
+        raise Unusable(wrong("join_list"))
     parts = [value_of(part, columns) for part in spec["join"]]
     if not all(part.columns for part in parts):
-        raise Unusable("join takes columns only")
+        raise Unusable(wrong("join_columns"))
     between = spec.get("with", " ")
 
     def join(row: Row) -> Any:
@@ -132,7 +139,7 @@ def _join(spec: Mapping[str, Any], columns: Columns) -> Value:
 
 def _object(fields: Any, columns: Columns) -> Value:
     if not isinstance(fields, Mapping):
-        raise Unusable("object takes a table: { street = …, city = … }")
+        raise Unusable(wrong("object_table"))
     parts = {name: value_of(part, columns) for name, part in fields.items()}
 
     def build(row: Row) -> Any:
@@ -147,7 +154,7 @@ def _column(spec: Mapping[str, Any], columns: Columns, lenient: bool) -> Value:
     take, convert, default, split = columns.get(spec["column"]), _convert(spec), spec.get("default"), spec.get("split")
     meanings = spec.get("map")
     if meanings is not None and not isinstance(meanings, Mapping):
-        raise Unusable('map takes a table: { M = "male", F = "female" }')
+        raise Unusable(wrong("map_table"))
 
     if convert is None and meanings is None and default is None and split is None:
         return Value(take, (name,), shape=columns.shape)
@@ -191,13 +198,13 @@ def _column(spec: Mapping[str, Any], columns: Columns, lenient: bool) -> Value:
 def _convert(spec: Mapping[str, Any]) -> Convert | None:
     formats = spec.get("format", [])
     formats = [formats] if isinstance(formats, str) else formats
-    if wrong := [format for format in formats if not is_format(format)]:
-        raise Unusable(f'{wrong[0]!r} is no format; write one like "%d.%m.%Y %H:%M", or "iso", "unix", "unix_ms"')
+    if unread := [format for format in formats if not is_format(format)]:
+        raise Unusable(wrong("no_time_format", format=unread[0]))
     match spec.get("type", "text"):
         case "text":
             return None
         case "date" | "time" as type if not formats:
-            raise Unusable(f'a {type} needs a format, like "%d.%m.%Y"')
+            raise Unusable(wrong("needs_format", type=type))
         case "date":
             return date_of(formats, spec.get("pivot"))
         case "time":
@@ -208,23 +215,23 @@ def _convert(spec: Mapping[str, Any]) -> Convert | None:
             return decimal_of(spec.get("point", "."), spec.get("thousands", ""))
         case "phone":
             return phone_of(_region(spec.get("region")))
-    raise Unusable(f"there is no type {spec['type']!r}; there are {', '.join(TYPES)}")
+    raise Unusable(wrong("no_type", type=spec["type"], known=", ".join(TYPES)))
 
 
 def _zone(name: str | None, formats: Sequence[str]) -> ZoneInfo | None:
     if name is None:
         if all("%z" in format or format in ("iso", "unix", "unix_ms") for format in formats):
             return None
-        raise Unusable('a time without an offset needs a zone, like "Europe/Moscow"')
+        raise Unusable(wrong("needs_zone"))
     try:
         return ZoneInfo(name)
     except (ZoneInfoNotFoundError, ValueError, OSError):
-        raise Unusable(f'there is no time zone {name!r}; write one like "Europe/Moscow"') from None
+        raise Unusable(wrong("no_zone", zone=name)) from None
 
 
 def _region(region: Any) -> str:
-    if not isinstance(region, str) or len(region) != 2 or not region.isupper():
-        raise Unusable('a phone needs the region of numbers without a country code, like "RU"')
+    if not isinstance(region, str) or not is_region(region):
+        raise Unusable(wrong("needs_region"))
     return region
 
 

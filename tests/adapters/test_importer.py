@@ -15,7 +15,8 @@ import pytest
 from adapters.demo import HERE
 from adapters.importer import FileError, MappingError, Summary, import_file
 from adapters.importer.report import Progress
-from adapters.importer.words import language
+from adapters.importer.words import FLAWS, language
+from hub.texts import in_words
 from hub.wiring import Hub
 
 PURCHASES = """
@@ -343,13 +344,15 @@ def test_a_wrong_mapping_names_file_key_and_fix_before_anything_is_written(
     with pytest.raises(MappingError) as error:
         run(PURCHASES.replace(old, new), "customer,day,sum\n1,01.02.2026,10\n")
     assert said in str(error.value)
+    assert speaks_russian(error.value)
     assert hub.head() == head
 
 
 def test_an_unregistered_source_is_one_error_and_nothing_is_written(hub: Hub, run: Run) -> None:
     head = hub.head()
-    with pytest.raises(MappingError, match="'till' is not registered"):
+    with pytest.raises(MappingError, match="'till' is not registered") as error:
         run(PURCHASES.replace('[register]\ntitle = "Till"\n', ""), "customer,day,sum\n1,01.02.2026,10\n")
+    assert speaks_russian(error.value)
     assert hub.head() == head
 
 
@@ -360,15 +363,43 @@ def test_a_source_registered_otherwise_since_is_left_alone(hub: Hub, run: Run) -
     assert [event.trust for event, _ in opened(hub, "source_registered")] == ["0.5", "0.9"]
 
 
-def test_what_is_no_table_of_rows_is_said(run: Run) -> None:
-    with pytest.raises(FileError, match="two columns have one name"):
-        run(PURCHASES, "day,day,sum\n")
-    with pytest.raises(FileError, match="no header line"):
-        run(PURCHASES, "")
-    with pytest.raises(FileError, match="UTF-16"):
-        run(PURCHASES, "customer,day,sum\n".encode("utf-16"))
-    with pytest.raises(FileError, match="cannot tell its format"):
-        run(PURCHASES, "", "rows.xlsx")
+@pytest.mark.parametrize(
+    ("text", "name", "said"),
+    [
+        (b"day,day,sum\n", "rows.csv", "two columns have one name"),
+        (b"", "rows.csv", "no header line"),
+        ("customer,day,sum\n".encode("utf-16"), "rows.csv", "UTF-16"),
+        (b"", "rows.xlsx", "cannot tell its format"),
+    ],
+)
+def test_what_is_no_table_of_rows_is_said(run: Run, text: bytes, name: str, said: str) -> None:
+    with pytest.raises(FileError, match=said) as error:
+        run(PURCHASES, text, name)
+    assert speaks_russian(error.value)
+
+
+def test_what_is_not_there_or_cannot_be_written_is_said(hub: Hub, tmp_path: Path) -> None:
+    rows, mapping = tmp_path / "rows.csv", tmp_path / "map.toml"
+    with pytest.raises(MappingError, match=r"map\.toml: no such file") as error:
+        import_file(hub, rows, mapping)
+    assert speaks_russian(error.value)
+    mapping.write_text(PURCHASES)
+    with pytest.raises(FileError, match=r"rows\.csv: no such file") as no_rows:
+        import_file(hub, rows, mapping)
+    assert speaks_russian(no_rows.value)
+    rows.write_text("customer,day,sum\n1,someday,10\n")
+    with pytest.raises(FileError, match="it is a folder; choose another place with --report") as no_report:
+        import_file(hub, rows, mapping, report=tmp_path)
+    assert speaks_russian(no_report.value)
+
+
+def speaks_russian(error: MappingError | FileError) -> bool:
+    return bool(re.search("[а-я]", in_words(error, "ru")))
+
+
+def test_every_flaw_has_the_same_places_in_both_languages() -> None:
+    for english, russian in FLAWS.values():
+        assert sorted(re.findall(r"(?<!{){\w+", english)) == sorted(re.findall(r"(?<!{){\w+", russian))
 
 
 def test_columns_separated_by_spaces_and_without_a_header(run: Run) -> None:
