@@ -42,6 +42,7 @@ from hub.log.read import EventTypes
 from hub.log.recent import Item
 
 PAGE = 500  # Events read at a time.
+OWN = frozenset({"main", "reads"})  # The hub's own logs.
 POLL = 1.0  # Seconds after which a subscription looks for itself, should no notification have come.
 
 SQL = load_queries(__file__)
@@ -60,7 +61,11 @@ class LogRecorder(DCBRecorder):
         connections: Connections,
         connect: Callable[[], Connection[Any]],
     ) -> None:
-        """`connections` lends one for a moment, as a pool does; `connect` opens one that is kept."""
+        """`connections` lends one for a moment, as a pool does; `connect` opens one that is kept.
+
+        Raises the library's ProgrammingError for the name of a log of the hub's own.
+        """
+        refuse_own(name)
         self._writer, self.types, self.connections, self.connect = writer, types, connections, connect
         with connections() as connection:
             self.log = number_of(connection, name)
@@ -249,6 +254,7 @@ class Factory(DCBInfrastructureFactory[TrackingRecorder]):
         url = self.env.get("HUB_DATABASE_URL") or os.environ.get("HUB_DATABASE_URL")
         if not url:
             raise ProgrammingError("HUB_DATABASE_URL must name the database")
+        refuse_own(self.env.name)
         self._url: str = url
         self._pool = pool(url, 2)
         self._writer = Writer(lambda: connect(url))
@@ -263,6 +269,12 @@ class Factory(DCBInfrastructureFactory[TrackingRecorder]):
     def close(self) -> None:
         self._writer.close()
         self._pool.close()
+
+
+def refuse_own(name: str) -> None:
+    """Only the hub itself appends to its own logs: their events are what it knows, and each has an envelope."""
+    if name.lower() in OWN:
+        raise ProgrammingError(f"the log {name} is the hub's own; give the application another name")
 
 
 def number_of(connection: Connection[Any], name: str) -> int:

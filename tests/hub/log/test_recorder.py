@@ -12,6 +12,7 @@ from eventsourcing.dcb.api import DCBAppendCondition, DCBEvent, DCBQuery, DCBQue
 from eventsourcing.dcb.persistence import DCBInfrastructureFactory
 from eventsourcing.dcb.tests import DCBRecorderTestCase
 from eventsourcing.persistence import IntegrityError, ProgrammingError
+from eventsourcing.utils import Environment
 from psycopg import Connection
 
 from hub.log import recorder as module
@@ -65,6 +66,15 @@ def test_an_application_of_the_library_finds_its_log(database_url: str) -> None:
         assert factory.dcb_recorder().append([event()]) == 1
     finally:
         factory.close()
+
+
+@pytest.mark.parametrize("name", ["main", "Main", "READS"])
+def test_no_application_gets_a_log_of_the_hubs_own(database_url: str, make_recorder: MakeRecorder, name: str) -> None:
+    with pytest.raises(ProgrammingError, match="the hub's own"):
+        make_recorder(name)
+    env = {"PERSISTENCE_MODULE": "hub.log.recorder", "HUB_DATABASE_URL": database_url}
+    with pytest.raises(ProgrammingError, match="the hub's own"):
+        DCBInfrastructureFactory.construct(Environment(name, env))
 
 
 def test_an_empty_append_is_a_mistake(recorder: LogRecorder) -> None:
