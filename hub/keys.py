@@ -17,7 +17,8 @@ import os
 import secrets
 from base64 import b64decode, b64encode
 from collections import OrderedDict
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
@@ -97,19 +98,18 @@ class KeyFile:
                 raise WrongKeys(say("keys_missing", file=path, place=place)) from None
         keys = cls.fresh()
         path.parent.mkdir(parents=True, exist_ok=True)
-        fresh = path.with_suffix(f".{os.getpid()}")
-        descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        with os.fdopen(descriptor, "w") as file:
-            file.write(keys.text())
-            file.flush()
-            os.fsync(file.fileno())
+        fresh = path.with_suffix(f".{secrets.token_hex(8)}")
         try:
-            os.link(fresh, path)  # Fails when another process was first; then its keys are the keys.
-        except FileExistsError:
-            return cls.parse(path.read_text(), path)
+            with os.fdopen(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+                file.write(keys.text())
+                file.flush()
+                os.fsync(file.fileno())
+            with suppress(FileExistsError):  # Another process was first; then its keys are the keys.
+                os.link(fresh, path)
         finally:
-            fresh.unlink()
-        return keys
+            fresh.unlink(missing_ok=True)
+        _sync_folder(path.parent)
+        return cls.parse(path.read_text(), path)
 
     def check_value(self, key: bytes) -> bytes:
         """Tells in the database which key belongs to it, without telling the key."""
@@ -173,6 +173,9 @@ class Sealed:
     digest: bytes
 
 
+KeyName = tuple[str, int, int]  # Record, retention class, number: which key a seal was made under.
+
+
 class Vault:
     """The keys of records: made once, cached, never made again after destruction. Thread-safe."""
 
@@ -180,7 +183,7 @@ class Vault:
         self._epoch = max(keys.key_encryption)
         self._wrapping = {epoch: AESGCM(key) for epoch, key in keys.key_encryption.items()}
         self._tenant = framed(_bytes(tenant))
-        self._cache: OrderedDict[tuple[str, int], RecordKey] = OrderedDict()
+        self._cache: OrderedDict[tuple[str, int], tuple[RecordKey, ...]] = OrderedDict()  # By number.
         self._lock = Lock()
 
     def make(self, record: str, retention: int = 0) -> RecordKey:
@@ -192,40 +195,58 @@ class Vault:
         return RecordKey(1, AESGCM(secret), bound, wrapped, self._epoch)
 
     def remember(self, record: str, key: RecordKey, retention: int = 0) -> None:
-        """Cache a key whose row is committed."""
+        """Cache a key whose row is committed; it is the newest then."""
         with self._lock:
-            self._cache[record, retention] = RecordKey(key.number, key.cipher, key.bound)
-            if len(self._cache) > CACHED_KEYS:
-                self._cache.popitem(last=False)
-
-    def forget(self, record: str) -> None:
-        with self._lock:
-            for cached in [each for each in self._cache if each[0] == record]:
-                del self._cache[cached]
+            older = [each for each in self._cache.get((record, retention), ()) if each.number < key.number]
+            self._keep((record, retention), (*older, RecordKey(key.number, key.cipher, key.bound)))
 
     def keys_of(self, connection: Connection[Any], records: Iterable[str], retention: int = 0) -> dict[str, RecordKey]:
-        """The newest key of each record; a record without one is absent, one whose key was destroyed too."""
-        found: dict[str, RecordKey] = {}
-        missing: list[str] = []
+        """The newest key of each record, to seal with; a record without one is absent, one whose key was destroyed too.
+
+        Another process may have stored a newer one since; both are good.
+        """
+        wanted = {(record, retention) for record in records}
         with self._lock:
-            for record in records:
-                key = self._cache.get((record, retention))
-                if key is None:
-                    missing.append(record)
-                else:
-                    found[record] = key
-        if missing:
-            rows = connection.execute(
-                "SELECT record::text, key, epoch, wrapped FROM hub.record_key"
-                " WHERE record = ANY(%s::uuid[]) AND class = %s AND wrapped IS NOT NULL ORDER BY key",
-                (missing, retention),
-                binary=True,
-            )
-            for record, number, epoch, wrapped in rows:
-                if epoch in self._wrapping:  # Else its epoch's key was destroyed, and it with it.
-                    found[record] = key = self._unwrap(record, retention, number, epoch, wrapped)
-                    self.remember(record, key, retention)
+            known = {each: keys for each in wanted if (keys := self._cache.get(each))}
+        known |= self._read(connection, wanted - known.keys())
+        return {record: keys[-1] for (record, _), keys in known.items()}
+
+    def keys_named(self, connection: Connection[Any], names: Collection[KeyName]) -> dict[KeyName, RecordKey]:
+        """The very keys these seals were made under; one that was destroyed is absent."""
+        with self._lock:
+            found = {name: key for name in names for key in self._cache.get(name[:2], ()) if key.number == name[2]}
+        if missing := [name for name in names if name not in found]:
+            read = self._read(connection, {name[:2] for name in missing})
+            found |= {name: key for name in missing for key in read.get(name[:2], ()) if key.number == name[2]}
         return found
+
+    def _read(
+        self, connection: Connection[Any], wanted: Collection[tuple[str, int]]
+    ) -> dict[tuple[str, int], tuple[RecordKey, ...]]:
+        """All keys there are of these records and classes; cached from now on."""
+        if not wanted:
+            return {}
+        rows = connection.execute(
+            "SELECT record::text, class, key, epoch, wrapped FROM hub.record_key"
+            " JOIN unnest(%s::uuid[], %s::smallint[]) AS wanted (record, class) USING (record, class)"
+            " WHERE wrapped IS NOT NULL ORDER BY key",
+            ([record for record, _ in wanted], [retention for _, retention in wanted]),
+            binary=True,
+        )
+        found: dict[tuple[str, int], tuple[RecordKey, ...]] = {}
+        for record, retention, number, epoch, wrapped in rows:
+            if epoch in self._wrapping:  # Else its epoch's key was destroyed, and it with it.
+                key = self._unwrap(record, retention, number, epoch, wrapped)
+                found[record, retention] = (*found.get((record, retention), ()), key)
+        with self._lock:
+            for each, keys in found.items():
+                self._keep(each, keys)
+        return found
+
+    def _keep(self, of: tuple[str, int], keys: tuple[RecordKey, ...]) -> None:
+        self._cache[of] = keys
+        if len(self._cache) > CACHED_KEYS:
+            self._cache.popitem(last=False)
 
     def seal(
         self, key: RecordKey, record: str, event: bytes, n: int, content: Mapping[str, Any], retention: int = 0
@@ -252,6 +273,17 @@ class Vault:
 def seal_digest(box: bytes) -> bytes:
     """What binds a ciphertext to the log."""
     return sha256(b"hub/seal/1" + box).digest()
+
+
+def _sync_folder(folder: Path) -> None:
+    """Make what was linked in this folder outlast a power failure."""
+    if os.name != "posix":  # Elsewhere a folder cannot be opened.
+        return
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def _bytes(uuid: str) -> bytes:

@@ -130,12 +130,12 @@ class Reader:
         for place, tag, n in connection.execute(SQL["sealed_tags"], (self.log, places), binary=True, prepare=True):
             tags[place][tag] = n
         boxes = connection.execute(SQL["seals"], (self.log, places), binary=True, prepare=True).fetchall()
-        keys = self.vault.keys_of(connection, {record for _, _, record, *_ in boxes})
+        keys = self.vault.keys_named(connection, {row[2:5] for row in boxes})
         ids = {each.position: bytes.fromhex(each.id.replace("-", "")) for each in found}
         opened: dict[int, dict[int, Mapping[str, Any]]] = {place: {} for place in places}
-        for place, n, record, _, _, box in boxes:
-            if record in keys:
-                opened[place][n] = self.vault.open(keys[record], ids[place], n, box)
+        for place, n, record, retention, number, box in boxes:
+            if (key := keys.get((record, retention, number))) is not None:
+                opened[place][n] = self.vault.open(key, ids[place], n, box)
         return [
             each._replace(sealed_tags=tags[each.position], opened=opened[each.position]) for each in found
         ]

@@ -394,12 +394,12 @@ def seals_that_do_not_open(hub: Hub, connection: Connection[Any]) -> int:
     """Seals under a key other than the one that is kept, for a cache that never heard of them."""
     hub.vault._cache.clear()
     rows = connection.execute(
-        "SELECT s.record::text, e.id, s.seal, s.box FROM seal s JOIN event e USING (log, position)"
+        "SELECT s.record::text, s.class, s.key, e.id, s.seal, s.box FROM seal s JOIN event e USING (log, position)"
     ).fetchall()
-    keys = hub.vault.keys_of(connection, {record for record, *_ in rows})
+    keys = hub.vault.keys_named(connection, {row[:3] for row in rows})
     assert rows
-    for record, id, n, box in rows:
-        hub.vault.open(keys[record], id.bytes, n, bytes(box))
+    for *name, id, n, box in rows:
+        hub.vault.open(keys[tuple(name)], id.bytes, n, bytes(box))
     return 0
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ from psycopg import Connection
 
 from hub.errors import Erased, Misconfigured, WrongKeys
 from hub.installation import KEY_FILE, installation
-from hub.keys import Fingerprints, KeyFile, Vault
+from hub.keys import Fingerprints, KeyFile, RecordKey, Vault
 from hub.wiring import Hub
 
 RECORD = "00000000-0000-0000-0000-000000000001"
@@ -26,6 +27,44 @@ def test_the_key_file_is_for_the_owner_alone(tmp_path: Path) -> None:
     assert (tmp_path / "deep" / KEY_FILE).stat().st_mode & 0o777 == 0o600
     assert list((tmp_path / "deep").iterdir()) == [tmp_path / "deep" / KEY_FILE]
     assert KeyFile.load_or_make(tmp_path / "deep" / KEY_FILE, may_make=False) == made
+
+
+def test_a_key_file_is_made_whatever_an_earlier_start_left_behind(tmp_path: Path) -> None:
+    stale = tmp_path / f"keys.{os.getpid()}"
+    stale.touch()
+    made = KeyFile.load_or_make(tmp_path / KEY_FILE, may_make=True)
+    assert KeyFile.load_or_make(tmp_path / KEY_FILE, may_make=False) == made
+
+
+def test_a_key_file_outlasts_a_power_failure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    done: list[Any] = []
+    link, fsync = os.link, os.fsync
+
+    def watched_link(*names: Path) -> None:
+        link(*names)
+        done.append("linked")
+
+    def watched_fsync(file: int) -> None:
+        fsync(file)
+        done.append(os.fstat(file).st_ino)
+
+    monkeypatch.setattr(os, "link", watched_link)
+    monkeypatch.setattr(os, "fsync", watched_fsync)
+    KeyFile.load_or_make(tmp_path / KEY_FILE, may_make=True)
+    assert done == [(tmp_path / KEY_FILE).stat().st_ino, "linked", tmp_path.stat().st_ino]
+
+
+@pytest.mark.parametrize("step", ["fsync", "link"])
+def test_a_key_file_that_cannot_be_made_leaves_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: str
+) -> None:
+    def fail(*_: object) -> None:
+        raise OSError("no space left on device")
+
+    monkeypatch.setattr(os, step, fail)
+    with pytest.raises(OSError, match="no space"):
+        KeyFile.load_or_make(tmp_path / KEY_FILE, may_make=True)
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize("text", ["", "{}", "[]", '{"key_encryption": {}, "fingerprint": "", "receipt": ""}'])
@@ -80,12 +119,13 @@ def test_two_databases_share_no_fingerprint() -> None:
     assert Fingerprints(KeyFile.fresh()).of("phone", "1") != Fingerprints(KeyFile.fresh()).of("phone", "1")
 
 
-def store(connection: Connection[Any], vault: Vault) -> None:
-    key = vault.make(RECORD)
+def store(connection: Connection[Any], vault: Vault, retention: int = 0, number: int = 1) -> RecordKey:
+    key = replace(vault.make(RECORD, retention), number=number)
     connection.execute(
-        "INSERT INTO record_key (record, class, key, epoch, wrapped) VALUES (%s, 0, %s, %s, %s)",
-        (RECORD, key.number, key.epoch, key.wrapped),
+        "INSERT INTO record_key (record, class, key, epoch, wrapped) VALUES (%s, %s, %s, %s, %s)",
+        (RECORD, retention, key.number, key.epoch, key.wrapped),
     )
+    return key
 
 
 def test_a_destroyed_key_is_gone_for_good(connection: Connection[Any]) -> None:
@@ -98,14 +138,47 @@ def test_a_destroyed_key_is_gone_for_good(connection: Connection[Any]) -> None:
         store(connection, Vault(keys, RECORD))
 
 
-def test_a_forgotten_key_is_read_again(connection: Connection[Any]) -> None:
-    vault = Vault(KeyFile.fresh(), RECORD)
-    store(connection, vault)
-    assert vault.keys_of(connection, [RECORD])
-    connection.execute("UPDATE record_key SET wrapped = NULL, destroyed_at = 1")
-    assert vault.keys_of(connection, [RECORD]), "known until forgotten"
-    vault.forget(RECORD)
-    assert vault.keys_of(connection, [RECORD]) == {}
+def test_the_newest_key_seals_and_the_key_a_seal_names_opens_it(connection: Connection[Any]) -> None:
+    keys = KeyFile.fresh()
+    maker, early = Vault(keys, RECORD), Vault(keys, RECORD)
+    made = {(RECORD, 0, 1): store(connection, maker)}
+    assert early.keys_of(connection, [RECORD])[RECORD].number == 1
+    for retention, number in ((0, 2), (1, 1), (1, 3)):
+        made[RECORD, retention, number] = store(connection, maker, retention, number)
+    boxes = {name: maker.seal(key, RECORD, bytes(16), 0, {"under": name}).box for name, key in made.items()}
+    late = Vault(keys, RECORD)
+    assert [late.keys_of(connection, [RECORD], retention)[RECORD].number for retention in (0, 1)] == [2, 3]
+    for vault in (early, late):
+        named = vault.keys_named(connection, [*made, (RECORD, 0, 3), (RECORD, 2, 1)])
+        assert named.keys() == made.keys()
+        for name, box in boxes.items():
+            assert vault.open(named[name], bytes(16), 0, box) == {"under": list(name)}
+    maker.remember(RECORD, made[RECORD, 0, 1])
+    maker.remember(RECORD, made[RECORD, 0, 2])
+    connection.execute("UPDATE record_key SET wrapped = NULL, destroyed_at = 1 WHERE class = 0 AND key = 1")
+    assert Vault(keys, RECORD).keys_named(connection, [(RECORD, 0, 1)]) == {}
+    assert maker.keys_of(connection, [RECORD])[RECORD].number == 2
+
+
+def test_a_seal_is_read_with_the_key_it_names(database_url: str, tmp_path: Path, connection: Connection[Any]) -> None:
+    with Hub.open(database_url, tmp_path, follow=False) as hub:
+        hub.do({"command": "register_source", "name": "shop"})
+        record = identify(hub, "a", first_name="Анна")["record"]
+        newer = replace(hub.vault.make(record), number=2)
+        connection.execute(
+            "INSERT INTO record_key (record, class, key, epoch, wrapped) VALUES (%s, 0, 2, %s, %s)",
+            (record, newer.epoch, newer.wrapped),
+        )
+    with Hub.open(database_url, tmp_path, follow=False) as hub:
+        identify(hub, "a", first_name="Ольга")
+        assert connection.execute(
+            "SELECT DISTINCT key FROM seal WHERE record = %s ORDER BY key", (record,)
+        ).fetchall() == [
+            (1,),
+            (2,),
+        ]
+        events = hub.reader.open(connection, hub.reader.after(connection, 0, 100))
+        assert all(each.opened for each in events if each.seals)
 
 
 def test_nothing_is_sealed_for_the_erased_and_the_others_are_answered(
@@ -116,7 +189,7 @@ def test_nothing_is_sealed_for_the_erased_and_the_others_are_answered(
         told = [identify(hub, key, first_name="Анна") for key in ("a", "b")]
         erased = told[0]["record"]
         connection.execute("UPDATE record_key SET wrapped = NULL, destroyed_at = 1 WHERE record = %s", (erased,))
-        hub.vault.forget(erased)
+    with Hub.open(database_url, tmp_path) as hub:
         answers = list(
             hub.do_many(
                 {"command": "identify_customer", "source": "shop", "key": key, "facts": {"first_name": "Ольга"}}
