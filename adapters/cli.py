@@ -13,6 +13,7 @@ import typer
 
 from adapters.api.problems import problem
 from adapters.api.routes import status_of
+from adapters.demo.story import program
 from adapters.demo.terminal import demo
 from adapters.importer.terminal import import_
 from adapters.importer.words import language, number
@@ -176,9 +177,7 @@ def _status_lines(status: dict[str, Any]) -> Iterator[str]:
         yield f"  {each['name']:<16} {each['position']:>10}  {each['state']}  {behind if each['lag'] else ''}".rstrip()
         if each["state"] == "failed":
             yield "    " + _failure(each["failed_event"], each["failed_position"], each["error"])
-            yield say(
-                f"    rebuild it: hub rebuild {each['name']}", f"    построить заново: hub rebuild {each['name']}"
-            )
+            yield f"    {say('rebuild it:', 'построить заново:')} {program()} rebuild {each['name']}"
 
 
 def _failure(event: str | None, position: int | None, error: str | None) -> str:

@@ -205,6 +205,8 @@ def test_a_read_model_that_failed_is_named(shop: Served) -> None:
         answer = shop.get(f"/v1/customers/{record['customer']}", headers={"Accept-Language": language})
         assert answer.status_code == 503
         assert "facts" in answer.json()["detail"]
+        assert bool(re.search("must be rebuilt", answer.json()["detail"])) == (language == "en")
+        assert bool(re.search("[а-я]", answer.json()["detail"])) == (language == "ru")
     assert shop.client.get("/v1/status").json()["health"] == "degraded"
 
 
