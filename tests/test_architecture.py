@@ -23,9 +23,7 @@ MUST_NOT_IMPORT = {
 }
 THE_ONE_DOOR = "hub/wiring.py"
 FRONT = {"hub/__init__.py", "hub/__main__.py"}
-MODULES = sorted(
-    str(path.relative_to(ROOT)) for folder in MAY_IMPORT for path in (ROOT / folder).rglob("*.py")
-)
+MODULES = sorted(str(path.relative_to(ROOT)) for folder in MAY_IMPORT for path in (ROOT / folder).rglob("*.py"))
 
 
 def imports(module: str) -> set[str]:
@@ -50,9 +48,7 @@ def test_decisions_and_folds_know_no_machinery(module: str) -> None:
 
 
 def test_the_library_is_imported_in_one_module_of_the_log() -> None:
-    found = [
-        module for module in MODULES if any(name.split(".")[0] == "eventsourcing" for name in imports(module))
-    ]
+    found = [module for module in MODULES if any(name.split(".")[0] == "eventsourcing" for name in imports(module))]
     assert len(found) <= 1
     assert all(module.startswith("hub/log/") for module in found)
 

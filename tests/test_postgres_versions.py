@@ -11,9 +11,7 @@ from hub.database import connect
 from hub.embedded import EmbeddedPostgres
 from hub.migrate import migrate, version
 
-INSTALLED = sorted(
-    path for path in Path("/usr/lib/postgresql").glob("*/bin") if int(path.parent.name) >= OLDEST
-)
+INSTALLED = sorted(path for path in Path("/usr/lib/postgresql").glob("*/bin") if int(path.parent.name) >= OLDEST)
 
 
 @pytest.mark.parametrize("programs", INSTALLED, ids=lambda path: path.parent.name)

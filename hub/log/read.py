@@ -136,9 +136,7 @@ class Reader:
         for place, n, record, retention, number, box in boxes:
             if (key := keys.get((record, retention, number))) is not None:
                 opened[place][n] = self.vault.open(key, ids[place], n, box)
-        return [
-            each._replace(sealed_tags=tags[each.position], opened=opened[each.position]) for each in found
-        ]
+        return [each._replace(sealed_tags=tags[each.position], opened=opened[each.position]) for each in found]
 
 
 class Snapshot:
