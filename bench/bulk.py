@@ -15,7 +15,8 @@ from hub.log import wire
 from hub.log.append import Append
 from hub.log.read import MAIN
 
-SLICE = 1000
+SLICE = 250
+IN_FLIGHT = 20  # The writer takes as many of them at once as its lock time allows.
 
 
 def prepared(opened: Hub, n: int) -> wire.Prepared:
@@ -38,7 +39,7 @@ def figures(events: int = 1_000_000) -> list[Figure]:
             for slice in slices:
                 going.append(Append(MAIN, slice))
                 opened.writer.submit(going[-1])
-                if len(going) > 2:  # One is written, one waits: the next can be made meanwhile.
+                if len(going) >= IN_FLIGHT:
                     going.popleft().done.result()
             for append in going:
                 append.done.result()

@@ -377,7 +377,7 @@ def _nested(elements: Iterable[object]) -> str:
 class _Rows:
     """The rows of one commit. Those of a table are packed while the server already takes in the first of them."""
 
-    PIECE = 1 << 16  # Bytes handed over at a time.
+    RUN = 200  # Events packed before they are handed over.
 
     def __init__(self, log: int, now: int, head: int) -> None:
         self._log, self._now, self.head = log, now, head
@@ -400,46 +400,36 @@ class _Rows:
         return Appended(first, self.head, self._now)
 
     def copy(self, connection: Connection[Any]) -> None:
-        for table, rows in (
+        for table, pieces in (
             ("event (log, position, id, type, recorded_at, tags, data, leaf)", self._events()),
             ("tag (log, tag, position, type, seal)", self._tags()),
             ("seal (log, position, seal, record, class, key, box)", self._seals()),
             ("record_key (record, class, key, epoch, wrapped)", self._keys()),
             ("receipt (principal, request, body, first, last, answer)", self._receipts()),
         ):
-            first = next(rows, None)
+            filled = filter(None, pieces)
+            first = next(filled, None)
             if first is not None:
                 with connection.cursor().copy(f"COPY {table} FROM STDIN (FORMAT binary)".encode()) as copy:
-                    piece, size = [wire.COPY_HEADER, first], 0
-                    for row in rows:
-                        piece.append(row)
-                        size += len(row)
-                        if size > self.PIECE:
-                            copy.write(b"".join(piece))
-                            piece, size = [], 0
-                    copy.write(b"".join((*piece, wire.COPY_TRAILER)))
+                    copy.write(wire.COPY_HEADER + first)
+                    for piece in filled:
+                        copy.write(piece)
+                    copy.write(wire.COPY_TRAILER)
 
-    def _numbered(self) -> Iterator[tuple[int, wire.Prepared]]:
+    def _runs(self) -> Iterator[tuple[int, Sequence[wire.Prepared]]]:
+        """Events in a row, with the position of the first."""
         for first, append in self._placed:
-            yield from enumerate(append.events, first)
+            for at in range(0, len(append.events), self.RUN):
+                yield first + at, append.events[at : at + self.RUN]
 
     def _events(self) -> Iterator[bytes]:
-        log, now = self._log, self._now
-        return (wire.event_row(log, position, now, event) for position, event in self._numbered())
+        return (wire.event_rows(self._log, self._now, first, events) for first, events in self._runs())
 
     def _tags(self) -> Iterator[bytes]:
-        log = self._log
-        for position, event in self._numbered():
-            for tag in event.tags:
-                yield wire.open_tag_row(log, tag, position, event.type)
-            for tag, n in event.sealed_tags:
-                yield wire.sealed_tag_row(log, tag, position, event.type, n)
+        return (wire.tag_rows(self._log, first, events) for first, events in self._runs())
 
     def _seals(self) -> Iterator[bytes]:
-        log = self._log
-        for position, event in self._numbered():
-            for n, seal in enumerate(event.seals):
-                yield wire.seal_row(log, position, n, seal)
+        return (wire.seal_rows(self._log, first, events) for first, events in self._runs())
 
     def _keys(self) -> Iterator[bytes]:
         return (wire.key_row(*key) for _, append in self._placed for key in append.keys)

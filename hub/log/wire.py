@@ -16,7 +16,6 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from struct import Struct
-from uuid import UUID
 
 from hub.keys import Sealed
 
@@ -94,27 +93,46 @@ def prepare(
     )
 
 
-def event_row(log: int, position: int, recorded_at: int, event: Prepared) -> bytes:
-    return (
-        _EVENT_HEAD(8, 2, log, 8, position, 16, event.id, 2, event.type, 8, recorded_at)
-        + event.fields
-        + _EVENT_LEAF(32, leaf_of(position, recorded_at, event.inner))
+def event_rows(log: int, recorded_at: int, first: int, events: Sequence[Prepared]) -> bytes:
+    """The event rows of events in a row, the first of them at position `first`."""
+    return b"".join(
+        [
+            _EVENT_HEAD(8, 2, log, 8, position, 16, event.id, 2, event.type, 8, recorded_at)
+            + event.fields
+            + _EVENT_LEAF(32, sha256(_LEAF(b"\x00\x01", position, recorded_at, event.inner)).digest())
+            for position, event in enumerate(events, first)
+        ]
     )
 
 
-def open_tag_row(log: int, tag: bytes, position: int, type: int) -> bytes:
-    return _OPEN_TAG(5, 2, log, 16, tag, 8, position, 2, type, -1)
+def tag_rows(log: int, first: int, events: Sequence[Prepared]) -> bytes:
+    """Their tag rows, open and sealed."""
+    rows = [
+        _OPEN_TAG(5, 2, log, 16, tag, 8, position, 2, event.type, -1)
+        for position, event in enumerate(events, first)
+        for tag in event.tags
+    ]
+    rows += [
+        _SEALED_TAG(5, 2, log, 16, tag, 8, position, 2, event.type, 2, seal)
+        for position, event in enumerate(events, first)
+        for tag, seal in event.sealed_tags
+    ]
+    return b"".join(rows)
 
 
-def sealed_tag_row(log: int, tag: bytes, position: int, type: int, seal: int) -> bytes:
-    return _SEALED_TAG(5, 2, log, 16, tag, 8, position, 2, type, 2, seal)
-
-
-def seal_row(log: int, position: int, n: int, seal: Sealed) -> bytes:
-    head = _SEAL_HEAD(
-        7, 2, log, 8, position, 2, n, 16, UUID(seal.record).bytes, 2, seal.retention, 4, seal.key, len(seal.box)
+def seal_rows(log: int, first: int, events: Sequence[Prepared]) -> bytes:
+    """Their seal rows."""
+    return b"".join(
+        [
+            _SEAL_HEAD(7, 2, log, 8, position, 2, n, 16, _uuid(s.record), 2, s.retention, 4, s.key, len(s.box)) + s.box
+            for position, event in enumerate(events, first)
+            for n, s in enumerate(event.seals)
+        ]
     )
-    return head + seal.box
+
+
+def _uuid(text: str) -> bytes:
+    return bytes.fromhex(text.replace("-", ""))
 
 
 def key_row(record: bytes, retention: int, number: int, epoch: int, wrapped: bytes) -> bytes:
