@@ -25,7 +25,7 @@ bench: $(VENV)/dev.stamp    ## measure what the README claims
 	$(BIN)/python -m bench $(ARGS)
 
 drill: $(VENV)/dev.stamp    ## take a running hub apart and put it together again
-	$(BIN)/python -m pytest -m drill $(ARGS)
+	$(BIN)/python -m pytest -m drill --capture=no $(ARGS)
 
 lint: $(VENV)/dev.stamp    ## check style and types
 	$(BIN)/ruff check .

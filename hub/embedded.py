@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import fcntl
 import hashlib
+import logging
 import os
 import pwd
 import shutil
@@ -20,21 +21,24 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from functools import cached_property
 from pathlib import Path
+from threading import Event, Thread
 from typing import IO
 from urllib.parse import quote
 
 from psycopg import pq
 
 from hub.binaries import account, find_binaries, major, reachable, run_as, within_reach
-from hub.errors import Misconfigured, ServerFailed
+from hub.errors import HubError, Misconfigured, ServerFailed
 
 __all__ = ["EmbeddedPostgres", "find_binaries"]
 
 ELSEWHERE = Path("/var/lib/hub")
 _SOCKET_LIMIT = 107 - len("/.s.PGSQL.5432")
 _RECOVERY = 900.0  # Seconds a server may take to replay its log after a crash.
+LOOK_EVERY = 1.0  # Seconds between looks whether the server is there.
 _ZOMBIE = 10.0  # Seconds until a killed server's process id is surely gone.
 
+_log = logging.getLogger(__name__)
 _SETTINGS = Path(__file__).with_name("embedded.conf").read_text()
 _FORGETFUL = "fsync = off\nfull_page_writes = off\n"
 
@@ -47,6 +51,8 @@ class EmbeddedPostgres:
         self._data = data.absolute()
         self._durable = durable
         self._using: IO[bytes] | None = None
+        self._stopping = Event()
+        self._watch: Thread | None = None
 
     def start(self) -> str:
         """A URL of the running server's database, starting the server first if need be.
@@ -67,6 +73,9 @@ class EmbeddedPostgres:
 
     def stop(self) -> None:
         """End the server, unless another process uses it: then the last of them will. Raises ServerFailed."""
+        self._stopping.set()
+        if self._watch is not None:
+            self._watch.join()
         if self._using is None:
             return
         with self._guarded(), self._using as using:
@@ -80,6 +89,19 @@ class EmbeddedPostgres:
             if self._socket_folder != self.cluster:
                 with suppress(OSError):
                     self._socket_folder.rmdir()
+
+    def keep_running(self) -> None:
+        """Start the server again, from a thread of its own, whenever it is gone, until `stop`."""
+        self._watch = Thread(target=self._keep_running, name="hub-postgres", daemon=True)
+        self._watch.start()
+
+    def _keep_running(self) -> None:
+        while not self._stopping.wait(LOOK_EVERY):
+            if not self.running():
+                try:
+                    self.start()
+                except (HubError, OSError) as error:  # Tried again; meanwhile everybody is told that it is away.
+                    _log.warning("the embedded PostgreSQL does not start: %s", error)
 
     def running(self) -> bool:
         """Whether the server answers now; a process id alone may be that of a killed server's remains."""

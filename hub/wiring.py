@@ -84,6 +84,8 @@ class Hub:
                 raise Misconfigured(say("no_hub", folder=folder))
             try:
                 hub = cls(url or server.start(), folder, settings.region, server=server)  # type: ignore[union-attr]
+                if server is not None:
+                    server.keep_running()
             except BaseException:
                 if server is not None:
                     server.stop()

@@ -23,6 +23,7 @@ import httpx2
 import pytest
 
 from hub import Hub
+from hub.embedded import EmbeddedPostgres
 from hub.keys import KeyFile
 from tests.adapters.conftest import touch
 
@@ -353,14 +354,14 @@ def test_a_card_at_the_terminal(folder: Path, database_url: str) -> None:
 
 
 def test_while_the_database_is_away_everybody_is_asked_to_come_again(folder: Path) -> None:
-    server = Server(folder / "data", None)
+    database = EmbeddedPostgres(folder / "elsewhere", durable=False)
+    server = Server(folder / "data", database.start())
     server.start()
     try:
-        post_master = int((next((folder / "data").glob("postgres/postmaster.pid"))).read_text().split()[0])
         command = {"command": "register_source", "name": "shop", "id": "1"}
         with httpx2.Client(base_url=server.base, timeout=60) as client:
             assert post(client, server.key("admin"), command).status_code == 200
-            os.kill(post_master, signal.SIGQUIT)  # It drops everybody at once, as when it crashes.
+            database.stop()
             headers = {"Authorization": f"Bearer {server.key('operator')}"}
             for _ in range(2):
                 began = time.monotonic()
@@ -369,7 +370,8 @@ def test_while_the_database_is_away_everybody_is_asked_to_come_again(folder: Pat
                     assert answer.headers["content-type"] == "application/problem+json"
                     assert answer.headers["retry-after"]
                 assert time.monotonic() - began < 20
-            assert server.hub("status").returncode == 0  # Whoever needs the database starts it.
+            database = EmbeddedPostgres(folder / "elsewhere", durable=False)
+            database.start()
             deadline = time.monotonic() + 30
             while (again := post(client, server.key("admin"), {**command})).status_code != 200:
                 assert again.status_code == 503
@@ -378,3 +380,62 @@ def test_while_the_database_is_away_everybody_is_asked_to_come_again(folder: Pat
             assert again.json()["replayed"] is True
     finally:
         assert server.end() == 0
+        database.stop()
+
+
+def rounds_of_kills(folder: Path, rounds: int, *, postmaster: bool) -> dict[str, int]:
+    """Kill the server or its database under load, again and again; what was answered must be there, once."""
+    server = Server(folder / "data", None)
+    server.start()
+    counted = dict.fromkeys(("kills", "acknowledged", "lost", "doubled"), 0)
+    written: list[int] = []
+    try:
+        with httpx2.Client(base_url=server.base) as client:
+            post(client, server.key("admin"), {"command": "register_source", "name": "shop"})
+        key = server.key("operator")
+        for n in range(rounds):
+            stop = Event()
+            with ThreadPoolExecutor(8) as threads:
+                running = [threads.submit(load, server, key, stop, 8 * n + each) for each in range(8)]
+                time.sleep(1)
+                if postmaster:
+                    lock = folder / "data" / "postgres" / "postmaster.pid"
+                    os.kill(int(lock.read_text().split()[0]), signal.SIGKILL)
+                    time.sleep(3)
+                    stop.set()
+                else:
+                    server.end(signal.SIGKILL)
+                    stop.set()
+                answered = [pair for each in running for pair in each.result()]
+            if not postmaster:
+                server.start()
+            counted["kills"] += 1
+            counted["acknowledged"] += len(answered)
+            with httpx2.Client(base_url=server.base, timeout=60) as client:
+                for command, first in answered:
+                    deadline = time.monotonic() + 60
+                    while (again := post(client, key, command)).status_code == 503:
+                        assert time.monotonic() < deadline
+                        time.sleep(0.2)
+                    counted["lost"] += again.json() != {**first, "replayed": True}
+            written += [event["position"] for _, answer in answered for event in answer["events"]]
+        counted["doubled"] = len(written) - len(set(written))
+        head = json.loads(server.hub("status", "--json").stdout)["head"]
+        assert head >= max(written)
+    finally:
+        server.end()
+    sys.stderr.write(", ".join(f"{count} {what}" for what, count in counted.items()) + "\n")
+    return counted
+
+
+def test_a_killed_database_comes_back_by_itself_with_all_that_was_answered(folder: Path) -> None:
+    counted = rounds_of_kills(folder, 2, postmaster=True)
+    assert counted["acknowledged"] > 50
+    assert (counted["lost"], counted["doubled"]) == (0, 0)
+
+
+@pytest.mark.drill
+@pytest.mark.parametrize("postmaster", [False, True])
+def test_drill_of_many_kills(folder: Path, postmaster: bool) -> None:
+    counted = rounds_of_kills(folder, 25, postmaster=postmaster)
+    assert (counted["lost"], counted["doubled"]) == (0, 0)
