@@ -59,7 +59,7 @@ def serve_(json: Json = False) -> None:
 @app.command(help=say("How the hub is.", "Как дела у хаба."))
 def status(json: Json = False) -> None:
     with told(json), Hub.open(follow=False, make=False) as hub:
-        found = status_of(hub, failures=True)
+        found = status_of(hub, failures=True) | {"migration": hub.migration()}
         show(json, found, *_status_lines(found))
 
 
@@ -169,8 +169,8 @@ def _fail(json: bool, error: HubError) -> NoReturn:
 def _status_lines(status: dict[str, Any]) -> Iterator[str]:
     health = say("in order", "в порядке") if status["health"] == "ok" else say("degraded", "есть сбои")
     yield say(
-        f"hub {status['version']}: {health}, {status['head']} events",
-        f"hub {status['version']}: {health}, событий: {status['head']}",
+        f"hub {status['version']}: {health}, {status['head']} events, migration {status['migration']}",
+        f"hub {status['version']}: {health}, событий: {status['head']}, миграция {status['migration']}",
     )
     for each in status["read_models"]:
         behind = say(f"{each['lag']} events behind", f"отстаёт на {each['lag']}")

@@ -31,7 +31,7 @@ from hub.intake import Intake
 from hub.keys import Fingerprints, Vault
 from hub.log.append import Writer
 from hub.log.read import EventTypes, Reader
-from hub.migrate import migrate
+from hub.migrate import migrate, version
 from hub.principals import Principals
 from hub.projector import Pump, Standing, status, wait
 from hub.receipts import Answer
@@ -160,6 +160,11 @@ class Hub:
         """The position of the last event."""
         with self.questions.connection(PATIENCE) as connection:
             return self.reader.snapshot(connection).head
+
+    def migration(self) -> int:
+        """The number of the newest migration the database has."""
+        with self.questions.connection() as connection:
+            return version(connection)[0]
 
     def reached(self) -> int:
         """The position that questions are answered for."""
