@@ -25,6 +25,7 @@ from hub.log import wire
 from hub.log.recent import Chunk, Item, Recent
 
 LOCK_TIME = 0.040  # Seconds a group may be expected to hold the lock.
+SINGLE = 16  # Events of an append that may go before the parts of a load.
 DELTA_READ = 20_000  # Events of other writers read under the lock at most; beyond that the window starts anew.
 RECONNECT_FOR = 15.0  # Seconds before a waiting append is told that the database is away.
 
@@ -147,6 +148,8 @@ class Writer:
                 self._queue.put(None)  # Seen again when all before it is done.
                 break
             self._waiting.append(append)
+        if sum([len(append.events) for append in self._waiting]) > LOCK_TIME / self._seconds_per_event:
+            self._waiting = deque(sorted(self._waiting, key=_is_large))  # A single one does not wait for a whole load.
         log, room = self._waiting[0].log, LOCK_TIME / self._seconds_per_event
         group: list[Append] = []
         others: deque[Append] = deque()
@@ -318,6 +321,11 @@ class Writer:
 def _accept(append: Append, appended: Appended) -> None:
     append.predecessors = ()
     append.done.set_result(appended)
+
+
+def _is_large(append: Append) -> bool:
+    """Part of a load, or built on what has still to be written before it."""
+    return len(append.events) > SINGLE or not all(each.done.done() for each in append.predecessors)
 
 
 def _refuse(append: Append, error: BaseException) -> None:
