@@ -162,7 +162,7 @@ def figures() -> list[Figure]:
             assert all(isinstance(each, dict) for each in local.do_many(lines))
             in_process.append(BATCH / (time.perf_counter() - began))
     return [
-        figure(f"single commands over HTTP, {CLIENTS} clients", ours, bare, "/s", 0.25),
+        figure(f"single commands over HTTP, {CLIENTS} clients", ours, bare, "/s", 0.2),
         figure("a batch over HTTP, against do_many", over_http, in_process, "/s", 0.7),
     ]
 

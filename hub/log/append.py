@@ -84,6 +84,7 @@ class Writer:
         self._connect = connect
         self._connection: Connection[Any] | None = None
         self._queue: SimpleQueue[Append | None] = SimpleQueue()
+        self._load_is_due = False
         self._waiting: deque[Append] = deque()
         self._recent: dict[int, Recent] = {}
         self._seconds_per_event = LOCK_TIME / 1000
@@ -148,14 +149,13 @@ class Writer:
                 self._queue.put(None)  # Seen again when all before it is done.
                 break
             self._waiting.append(append)
-        if sum([len(append.events) for append in self._waiting]) > LOCK_TIME / self._seconds_per_event:
-            self._waiting = deque(sorted(self._waiting, key=_is_large))  # A single one does not wait for a whole load.
+        most = self._singles_first()
         log, room = self._waiting[0].log, LOCK_TIME / self._seconds_per_event
         group: list[Append] = []
         others: deque[Append] = deque()
         while self._waiting:
             append = self._waiting.popleft()
-            if append.log != log or (group and room < len(append.events)):
+            if append.log != log or len(group) == most or (group and room < len(append.events)):
                 others.append(append)
                 others.extend(self._waiting)
                 self._waiting.clear()
@@ -164,6 +164,20 @@ class Writer:
             room -= max(1, len(append.events))
         self._waiting = others
         return group
+
+    def _singles_first(self) -> int:
+        """Where more waits than one group takes: the single ones first and alone, in turn with the load.
+
+        Answers how many appends the next group may have.
+        """
+        crowded = sum([len(append.events) for append in self._waiting]) > LOCK_TIME / self._seconds_per_event
+        singles = [append for append in self._waiting if not _is_large(append)] if crowded else []
+        if not singles or self._load_is_due or len(singles) == len(self._waiting):
+            self._load_is_due = False
+            return len(self._waiting)
+        self._load_is_due = True
+        self._waiting = deque(sorted(self._waiting, key=_is_large))
+        return len(singles)
 
     def _commit(self, group: list[Append]) -> None:
         """Commit the group; when it fails as a whole, each append alone, so that only the poison fails."""
