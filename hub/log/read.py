@@ -156,9 +156,6 @@ class Snapshot:
         self.read(scopes)
         return any(self.of(scope) for scope in scopes)
 
-    def knows(self, scope: Scope) -> bool:
-        return scope in self._read
-
     def read(self, scopes: Iterable[Scope]) -> None:
         """Read the scopes that are neither read nor remembered; two round trips more where seals are to be opened."""
         wanted = [scope for scope in dict.fromkeys(scopes) if scope not in self._read]
