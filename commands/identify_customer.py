@@ -15,7 +15,7 @@ from hub.decider import Boundary, Command, Decider, Draft, Known, Outcome
 from hub.errors import Forbidden
 from hub.events import Link, Party, Recorded, RecordOpened
 from hub.fields import SourceKey, SourceName, Text
-from hub.opening import key_of, opening
+from hub.opening import key_of, opening, with_facts
 from hub.statements import Facts, Identifiers, Standing
 from hub.subject import Subject, by_key
 
@@ -48,7 +48,7 @@ class Identified:
 def boundary(command: IdentifyCustomer, known: Known) -> Boundary[Identified]:
     if command.same_as is not None and not _may_merge(known, command.same_as.source):
         raise Forbidden
-    source, key = key_of(command.source, command.key, command.identifiers, known)
+    source, key = key_of(command.source, command.key, with_facts(command.identifiers, command.facts), known)
     subject = yield from by_key(known, source, key, decides_membership=command.same_as is not None)
     if subject.is_open:
         checked = statements.check(command.facts, command.identifiers, known)

@@ -16,7 +16,7 @@ from hub.fields import CodeText, EndPoint, SourceName, Text, Uuid, clear_and_sea
 from hub.identity.normalise import Unfit, identifier
 from hub.log.read import Scope
 from hub.names import OF_A_CONTACT, Name, house_drafts, id_of, named, new_strings
-from hub.opening import Unnameable, key_of, opening
+from hub.opening import Unnameable, key_of, opening, with_facts
 from hub.statements import Facts, Identifiers, Standing, Stated
 from hub.subject import Subject, by_id, by_key, holding, is_foreign, member_of, registered
 
@@ -100,12 +100,9 @@ def boundary(command: RecordTouch, known: Known) -> Boundary[Touched]:
 
 def _subject(command: RecordTouch, known: Known) -> Boundary[tuple[Subject, str]]:
     if command.customer is None:
-        stated = dict(command.identifiers)
+        stated = with_facts(command.identifiers, command.facts)
         if command.identifier is not None:
             stated.setdefault(command.identifier.kind, command.identifier.value)
-        for kind in ("phone", "email"):
-            if isinstance(told := command.facts.get(kind), str):
-                stated.setdefault(kind, told)
         source, key = key_of(command.source, command.key, stated, known)
         unites = command.direction == "out" and bool(command.provider_id or command.source_event or command.reservation)
         return (yield from by_key(known, source, key, decides_membership=unites)), key

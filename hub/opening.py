@@ -49,6 +49,12 @@ def key_of(
         raise Unnameable(source, f"identifiers.{kind}", str(unfit)) from None
 
 
+def with_facts(identifiers: Mapping[str, IdentifierValue], facts: Mapping[str, object]) -> dict[str, IdentifierValue]:
+    """The end points told, those told as facts among them."""
+    told = {kind: fact for kind in ("phone", "email") if isinstance(fact := facts.get(kind), str)}
+    return {**told, **identifiers}
+
+
 def opening(subject: Subject, key: str, party: Party | None) -> Draft:
     assert subject.source is not None
     assert subject.key_tag is not None

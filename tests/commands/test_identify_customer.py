@@ -250,3 +250,9 @@ def test_those_declared_distinct_are_not_merged_until_that_is_lifted() -> None:
     parted = scenario.given(ann_opened, bob_opened, they_were_parted)
     parted.when(ann_is(same_as=as_bob())).rejected(DeclaredDistinct)
     parted.given(that_was_lifted).when(ann_is(same_as=as_bob())).then(CustomersMerged)
+
+
+def test_a_phone_told_as_a_fact_may_be_the_key() -> None:
+    command = ann_is(facts={"phone": "8 916 123-45-67"})
+    del command["key"]
+    scenario.when(command).then(RecordOpened, FactsStated, IdentifierStated)
