@@ -14,10 +14,11 @@ import pytest
 import structlog
 
 from adapters.api import problems
-from hub import texts
 from hub.desk import Desk
 from hub.errors import HubError
 from hub.texts import chosen, code_of
+from hub.texts.errors import ERRORS
+from hub.texts.reasons import REASONS
 from tests.adapters.conftest import Served, touch
 
 ROOT = Path(__file__).parents[2]
@@ -226,16 +227,16 @@ def test_every_error_speaks_both_languages() -> None:
     }:
         names |= found
     assert len(names) > 20
-    said = set(texts.ERRORS)
+    said = set(ERRORS)
     assert {code_of(type(name, (HubError,), {})) for name in names} <= said
 
 
 def test_every_reason_speaks_both_languages() -> None:
-    assert not {reason for tree in modules() for reason in reasons(tree)} - texts.REASONS.keys()
+    assert not {reason for tree in modules() for reason in reasons(tree)} - REASONS.keys()
 
 
 def test_every_reason_is_a_code() -> None:
-    for code in texts.REASONS:
+    for code in REASONS:
         assert re.fullmatch("[a-z_]+", code)
 
 
@@ -257,8 +258,8 @@ def reasons(tree: ast.Module) -> Iterator[str]:
 
 
 def test_the_two_languages_are_two() -> None:
-    for english, russian in (*texts.ERRORS.values(), *texts.REASONS.values(), *problems.TITLES.values()):
+    for english, russian in (*ERRORS.values(), *REASONS.values(), *problems.TITLES.values()):
         assert re.search("[a-z]", english)
         assert not re.search("[а-яё]", english)
         assert re.search("[а-яё]", russian) or russian.startswith("не ") or "JSON" in russian
-    json.dumps(texts.ERRORS)
+    json.dumps(ERRORS)

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from hub import texts
 from hub.embedded import EmbeddedPostgres
 from hub.errors import Misconfigured, WrongKeys
 from hub.settings import Settings
 from hub.texts import in_words
+from hub.texts.sentences import SENTENCES
 from hub.wiring import Hub
 
 
@@ -120,7 +120,7 @@ def test_a_hub_is_made_only_where_that_is_meant(tmp_path: Path) -> None:
 
 
 def test_every_sentence_has_the_same_places_in_both_languages() -> None:
-    for english, russian in texts.SENTENCES.values():
+    for english, russian in SENTENCES.values():
         assert sorted(re.findall(r"{\w+}", english)) == sorted(re.findall(r"{\w+}", russian))
         assert re.search("[а-я]", russian)
         assert not re.search("[а-я]", english)

@@ -1,0 +1,65 @@
+"""Why a part of an input cannot be accepted, or a value waits in quarantine."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+REASONS: Mapping[str, tuple[str, str]] = {
+    "missing": ("is required", "обязательно"),
+    "unknown_field": ("is not a field of this command", "такого поля здесь нет"),
+    "unknown_command": ("is not a command", "такой команды нет"),
+    "unknown_attribute": ("is not a known attribute", "такого свойства нет"),
+    "unknown_kind": ("is not a known kind of identifier", "такого вида идентификатора нет"),
+    "invalid": ("is not valid", "недопустимо"),
+    "wrong_type": ("has the wrong type", "не того типа"),
+    "not_one_of_the_allowed": ("is not one of the allowed values", "не из числа допустимых значений"),
+    "too_long": ("is too long", "слишком длинно"),
+    "too_short": ("is too short", "слишком коротко"),
+    "too_many": ("has too many items", "слишком много элементов"),
+    "too_few": ("has too few items", "слишком мало элементов"),
+    "too_small": ("is too small", "слишком мало"),
+    "too_large": ("is too large", "слишком велико"),
+    "wrong_form": ("does not have the right form", "не той формы"),
+    "offset_missing": ("needs a time-zone offset", "нужно смещение часового пояса"),
+    "too_early": ("lies too far in the past", "слишком далеко в прошлом"),
+    "not_a_number": ("is not a number", "не число"),
+    "in_the_future": ("lies in the future", "находится в будущем"),
+    "not_json": ("is not JSON", "не JSON"),
+    "not_an_object": ("is not a JSON object", "не объект JSON"),
+    "not_an_array": ("is not a JSON array", "не массив JSON"),
+    "not_gzip": ("is not gzip, or not all of it arrived", "не gzip, или пришёл не целиком"),
+    "inflated": ("unpacks to far more than was sent", "распаковывается в несоразмерно большой объём"),
+    "too_deep": ("is nested too deeply", "слишком глубоко вложено"),
+    "nul_character": ("contains a NUL character", "содержит символ NUL"),
+    "lone_surrogate": ("contains half of a character", "содержит половину символа"),
+    "not_a_code": (
+        "must be a code of a-z 0-9 _ . : - and not look like a phone or a document",
+        "должно быть кодом из a-z 0-9 _ . : - и не походить на телефон или документ",
+    ),
+    "either_identifiers_or_key": (
+        "give either identifiers, or source and key",
+        "укажите либо identifiers, либо source и key",
+    ),
+    "not_registered": ("is not a registered source", "такой источник не зарегистрирован"),
+    "not_a_cursor": ("is not a cursor this list gave", "не курсор этого списка"),
+    "not_a_time": ("is not an RFC 3339 time with an offset", "не время RFC 3339 со смещением"),
+    "only_for_channels": ("belongs to keys of role channel only", "бывает только у ключей роли channel"),
+    "not_for_channels": ("does not belong to keys of role channel", "не бывает у ключей роли channel"),
+    "empty": ("is empty", "пусто"),
+    "checksum": ("has a wrong checksum", "контрольная сумма не сходится"),
+    "impossible_date": ("is an impossible date", "такой даты быть не может"),
+    "not_a_date": ("is not a date", "не дата"),
+    "not_a_phone": ("is not a phone number", "не номер телефона"),
+    "not_an_email": ("is not an e-mail address", "не адрес электронной почты"),
+    "not_a_snils": ("is not a SNILS", "не СНИЛС"),
+    "not_an_inn": ("is not an INN", "не ИНН"),
+    "either_customer_or_key": ("give either customer or key", "укажите либо customer, либо key"),
+    "one_of_record_customer_key": (
+        "give exactly one of record, customer, key",
+        "укажите ровно одно из record, customer, key",
+    ),
+    "either_merge_or_customer_and_records": (
+        "give either merge, or customer and records",
+        "укажите либо merge, либо customer и records",
+    ),
+}

@@ -1,0 +1,91 @@
+"""What an error says beyond the sentence of its class: which setting, which file, and the fix."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+SENTENCES: Mapping[str, tuple[str, str]] = {
+    "listen_form": (
+        "HUB_LISTEN must be host:port, for example 127.0.0.1:8080",
+        "HUB_LISTEN задаётся как адрес:порт, например 127.0.0.1:8080",
+    ),
+    "listen_refused": (
+        "HUB_LISTEN={address} cannot be used: {why}; choose another.",
+        "HUB_LISTEN={address} использовать нельзя: {why}; выберите другой адрес.",
+    ),
+    "region": (
+        "HUB_REGION must be a two-letter country code whose phone numbers are known, for example RU",
+        "HUB_REGION задаётся двухбуквенным кодом страны, телефоны которой известны, например RU",
+    ),
+    "no_hub": (
+        "There is no hub in {folder}; set HUB_DATA or start one with hub serve.",
+        "В {folder} нет хаба; задайте HUB_DATA или запустите его командой hub serve.",
+    ),
+    "data_refused": (
+        "The data folder {folder} cannot be used: {why} ({where}); mend that, or set HUB_DATA to another folder.",
+        "Папку данных {folder} использовать нельзя: {why} ({where}); исправьте это или задайте другую в HUB_DATA.",
+    ),
+    "url_form": (
+        "HUB_DATABASE_URL is no PostgreSQL URL; write it like postgresql://user:password@host:5432/database.",
+        "HUB_DATABASE_URL — не адрес PostgreSQL; пишите его как postgresql://user:password@host:5432/database.",
+    ),
+    "url_refused": (
+        "The database in HUB_DATABASE_URL cannot be reached: {why}; start it or correct the variable.",
+        "База данных из HUB_DATABASE_URL недоступна: {why}; запустите её или исправьте переменную.",
+    ),
+    "not_allowed": (
+        "The user in HUB_DATABASE_URL may not do what the first start needs; let it create roles and schemas.",
+        "Пользователю из HUB_DATABASE_URL не разрешено нужное первому запуску; дайте ему создавать роли и схемы.",
+    ),
+    "database_failed": (
+        "The database in {place} cannot be opened ({what}); see its log.",
+        "Базу данных в {place} открыть не удалось ({what}); смотрите её журнал.",
+    ),
+    "keys_missing": (
+        "{file} is missing, and the database in {place} was built with it; restore it from its backup.",
+        "Нет {file}, а база данных в {place} построена с ним; восстановите его из резервной копии.",
+    ),
+    "keys_wrong": (
+        "The keys in {keys} do not belong to the database in {place}; restore those that do.",
+        "Ключи в {keys} не от базы данных в {place}; восстановите подходящие.",
+    ),
+    "keys_damaged": (
+        "The keys in {keys} are damaged; restore them from their backup.",
+        "Ключи в {keys} повреждены; восстановите их из резервной копии.",
+    ),
+    "elsewhere": (
+        "The database lies in {cluster}, because its user cannot reach {folder}.",
+        "База данных лежит в {cluster}: её пользователь не может попасть в {folder}.",
+    ),
+    "model_failed": (
+        "The read model {model} has failed and must be rebuilt",
+        "Представление {model} остановлено из-за ошибки, его нужно построить заново",
+    ),
+    "model_behind": (
+        "The read model {model} is being rebuilt; ask again shortly",
+        "Представление {model} строится заново; повторите запрос чуть позже",
+    ),
+    "no_model": (
+        "There is no read model {model}; there are {models}.",
+        "Представления {model} нет; есть {models}.",
+    ),
+    "newer_model": (
+        "The read model {model} belongs to a newer release; rebuild it with that.",
+        "Представление {model} принадлежит более новому выпуску; стройте его заново им.",
+    ),
+    # Why the machine or the database refused.
+    "in_use": ("it is in use", "он занят"),
+    "forbidden_here": ("permission denied", "нет доступа"),
+    "not_found": ("no such file or folder", "нет такого файла или папки"),
+    "not_a_folder": ("not a folder", "это не папка"),
+    "a_folder": ("it is a folder", "это папка"),
+    "read_only": ("read-only file system", "файловая система только для чтения"),
+    "disk_full": ("no space left", "не осталось места"),
+    "not_ours": ("there is no such address here", "такого адреса здесь нет"),
+    "unknown_host": ("the host is not known", "имя узла неизвестно"),
+    "connection_refused": ("nobody answers at that host and port", "по этому адресу и порту никто не отвечает"),
+    "too_slow": ("it does not answer in time", "она не отвечает вовремя"),
+    "wrong_password": ("user or password are wrong", "неверны пользователь или пароль"),
+    "no_database": ("there is no such database", "такой базы данных нет"),
+    "no_answer": ("it does not let us in", "она не пускает"),
+}
