@@ -7,7 +7,7 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import Field
 
 from commands.merge_customers import Merging, evolve, pairs_across, scopes_of
-from hub.decider import Boundary, Command, Decider, Draft, Known, Outcome, Secret
+from hub.decider import Boundary, Command, Decider, Draft, Known, Outcome, because
 from hub.events import DistinctLifted
 from hub.fields import Reason, Uuid
 from hub.subject import by_id
@@ -33,8 +33,7 @@ def decide(command: LiftDistinct, state: Merging, known: Known) -> Outcome:
     if not state.distinct & pairs_across((one.members, other.members)):
         return Outcome((), one.record, one.members)
     event = DistinctLifted(groups=(one.members, other.members))
-    secrets = (Secret(one.record, {"reason": command.reason}),) if command.reason else ()
-    return Outcome((Draft(event, secrets),), one.record, one.members)
+    return Outcome((Draft(event, because(one.record, command.reason)),), one.record, one.members)
 
 
 lift_distinct = Decider(LiftDistinct, boundary, evolve, decide)

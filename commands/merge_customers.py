@@ -8,7 +8,7 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
-from hub.decider import Boundary, Command, Decider, Draft, Known, Outcome, Secret
+from hub.decider import Boundary, Command, Decider, Draft, Known, Outcome, because
 from hub.errors import Rejected
 from hub.events import (
     Component,
@@ -101,8 +101,7 @@ def merged(
             raise DeclaredDistinct
     whole = joined(parts.values(), needed, state.opened)
     event = CustomersMerged(links=tuple(needed), components=(whole,))
-    secrets = (Secret(whole.members[0], {"reason": reason}),) if reason else ()
-    return Draft(event, secrets, merge), whole.members
+    return Draft(event, because(whole.members[0], reason), merge), whole.members
 
 
 def pairs_across(groups: Sequence[Sequence[RecordId]]) -> frozenset[Pair]:

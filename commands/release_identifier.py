@@ -4,38 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import ClassVar, Literal, Self
-
-from pydantic import model_validator
+from typing import Literal
 
 from hub import statements
 from hub.clock import instant
-from hub.decider import Boundary, Command, Decider, Draft, Known, Outcome, Secret
-from hub.errors import Flaw, Forbidden, Invalid, Unknown
+from hub.decider import Boundary, Decider, Draft, Known, Outcome, because
+from hub.errors import Flaw, Invalid
 from hub.events import IdentifierReleased, IdentifierStated, Recorded, RecordId
-from hub.fields import EndPoint, Reason, SourceName, Text, Time, Uuid
+from hub.fields import EndPoint, Time
 from hub.identity.normalise import Unfit, identifier
-from hub.opening import key_of
-from hub.subject import Subject, by_id, by_key, is_foreign, registered
+from hub.subject import Subject
+from hub.taking_back import TakeBack, concerned
 
 
-class ReleaseIdentifier(Command):
-    roles: ClassVar = frozenset({"channel", "operator", "steward", "local"})
-
+class ReleaseIdentifier(TakeBack):
     command: Literal["release_identifier"]
-    record: Uuid | None = None
-    customer: Uuid | None = None
-    source: SourceName | None = None
-    key: Text | None = None
     identifier: EndPoint
     until: Time | None = None
-    reason: Reason | None = None
-
-    @model_validator(mode="after")
-    def _one_of(self) -> Self:
-        if sum(each is not None for each in (self.record, self.customer, self.key)) != 1:
-            raise ValueError("one_of_record_customer_key")
-        return self
 
 
 @dataclass(frozen=True)
@@ -52,22 +37,8 @@ def boundary(command: ReleaseIdentifier, known: Known) -> Boundary[Held]:
         normal = identifier(command.identifier.kind, command.identifier.value, known.region)
     except Unfit as unfit:
         raise Invalid(Flaw("identifier.value", str(unfit))) from None
-    if command.key is not None:
-        source, key = key_of(command.source, command.key, {}, known)
-        subject = yield from by_key(known, source, key)
-        if not subject.is_open:
-            raise Unknown
-    else:
-        if command.source is not None:
-            yield from registered(command.source)
-        subject = yield from by_id(command.record or command.customer or "", seen=command.seen)
-    if is_foreign(subject, known):
-        raise Forbidden
-    of_all = (
-        command.customer is not None and known.principal.source is None
-    )  # A channel speaks for its own record only.
-    concerned = subject.members if of_all else (subject.record,)
-    yield tuple(scope for record in concerned for scope in statements.scopes(record, (), identifiers=True))
+    subject, records = yield from concerned(command, known)
+    yield tuple(scope for record in records for scope in statements.scopes(record, (), identifiers=True))
     return Held(subject, known.fingerprint(command.identifier.kind, normal))
 
 
@@ -85,7 +56,7 @@ def decide(command: ReleaseIdentifier, state: Held, known: Known) -> Outcome:
     drafts = [
         Draft(
             IdentifierReleased(record=record, identifier=id, until=until),
-            (Secret(record, {"reason": command.reason}),) if command.reason else (),
+            because(record, command.reason),
         )
         for id, record in state.held.items()
     ]

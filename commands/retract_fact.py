@@ -4,36 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import ClassVar, Literal, Self
-
-from pydantic import model_validator
+from typing import Literal
 
 from hub import statements
-from hub.decider import Boundary, Command, Decider, Draft, Known, Outcome, Secret
-from hub.errors import Forbidden, Unknown
+from hub.decider import Boundary, Decider, Draft, Known, Outcome, because
 from hub.events import FactRetracted, FactsStated, Recorded, RecordId
-from hub.fields import Reason, SourceName, Text, Uuid
-from hub.opening import key_of
+from hub.fields import Text
 from hub.statements import Standing
-from hub.subject import Subject, by_id, by_key, is_foreign, registered
+from hub.subject import Subject
+from hub.taking_back import TakeBack, concerned
 
 
-class RetractFact(Command):
-    roles: ClassVar = frozenset({"channel", "operator", "steward", "local"})
-
+class RetractFact(TakeBack):
     command: Literal["retract_fact"]
-    record: Uuid | None = None
-    customer: Uuid | None = None
-    source: SourceName | None = None
-    key: Text | None = None
     attribute: Text
-    reason: Reason | None = None
-
-    @model_validator(mode="after")
-    def _one_of(self) -> Self:
-        if sum(each is not None for each in (self.record, self.customer, self.key)) != 1:
-            raise ValueError("one_of_record_customer_key")
-        return self
 
 
 @dataclass(frozen=True)
@@ -45,24 +29,10 @@ class Stated:
 
 
 def boundary(command: RetractFact, known: Known) -> Boundary[Stated]:
-    if command.key is not None:
-        source, key = key_of(command.source, command.key, {}, known)
-        subject = yield from by_key(known, source, key)
-        if not subject.is_open:
-            raise Unknown
-    else:
-        if command.source is not None:
-            yield from registered(command.source)
-        subject = yield from by_id(command.record or command.customer or "", seen=command.seen)
-    if is_foreign(subject, known):
-        raise Forbidden
-    of_all = (
-        command.customer is not None and known.principal.source is None
-    )  # A channel speaks for its own record only.
-    concerned = subject.members if of_all else (subject.record,)
+    subject, records = yield from concerned(command, known)
     told = (command.attribute,)
-    yield tuple(scope for record in concerned for scope in statements.scopes(record, told, identifiers=False))
-    return Stated(subject, {record: Standing() for record in concerned})
+    yield tuple(scope for record in records for scope in statements.scopes(record, told, identifiers=False))
+    return Stated(subject, dict.fromkeys(records, Standing()))
 
 
 def evolve(state: Stated, recorded: Recorded) -> Stated:
@@ -77,7 +47,7 @@ def decide(command: RetractFact, state: Stated, known: Known) -> Outcome:
     drafts = [
         Draft(
             FactRetracted(record=record, attribute=command.attribute),
-            (Secret(record, {"reason": command.reason}),) if command.reason else (),
+            because(record, command.reason),
         )
         for record, standing in state.by_record.items()
         if statements.stands(standing, command.attribute)

@@ -12,7 +12,7 @@ from typing import Annotated, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
-from hub.decider import Boundary, Command, Decider, Draft, Known, Outcome, Secret
+from hub.decider import Boundary, Command, Decider, Draft, Known, Outcome, because
 from hub.errors import Rejected, Unknown
 from hub.events import Component, CustomersMerged, CustomersUnmerged, EventId, Link, Recorded, RecordId
 from hub.fields import Reason, Uuid
@@ -106,8 +106,7 @@ def _unmerged(
         components=tuple(pieces),
         distinct=tuple(groups) if says_distinct else (),
     )
-    secrets = (Secret(pieces[0].members[0], {"reason": command.reason}),) if command.reason else ()
-    return Draft(event, secrets, unmerge)
+    return Draft(event, because(pieces[0].members[0], command.reason), unmerge)
 
 
 def _cut(whole: Component, out: set[RecordId], unmerge: EventId) -> tuple[list[Link], list[Link]]:

@@ -12,7 +12,7 @@ from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from types import MappingProxyType
-from typing import Annotated, Any, ClassVar, Generic, NamedTuple, TypeVar
+from typing import Annotated, Any, ClassVar, Generic, NamedTuple, TypeVar, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
@@ -57,6 +57,11 @@ class Secret(NamedTuple):
     content: Mapping[str, Any]
     tags: tuple[bytes, ...] = ()
     retention: int = 0
+
+
+def because(record: RecordId, reason: str | None) -> tuple[Secret, ...]:
+    """A reason in somebody's own words, sealed under this record; nothing where none was given."""
+    return (Secret(record, {"reason": reason}),) if reason else ()
 
 
 @dataclass(slots=True)
@@ -115,3 +120,10 @@ class Decider(Generic[C, S]):
     boundary: Callable[[C, Known], Boundary[S]]
     evolve: Callable[[S, Recorded], S]
     decide: Callable[[C, S, Known], Outcome]
+
+    @property
+    def name(self) -> str:
+        """The command's name, as it is sent."""
+        (name,) = get_args(self.command.model_fields["command"].annotation)
+        assert isinstance(name, str)
+        return name

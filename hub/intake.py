@@ -59,7 +59,7 @@ class Intake:
         region: str,
         now: Callable[[], Instant] = clock.now,
     ) -> None:
-        self._deciders = {_name(each): each for each in capabilities}
+        self._deciders = {each.name: each for each in capabilities}
         self._fingerprints, self._house, self._region, self._now = fingerprints, house, region, now
 
     def accept(self, principal: Principal, sent: bytes | Mapping[str, Any]) -> Asked:
@@ -96,12 +96,6 @@ class Intake:
         receipt = self._fingerprints.receipt
         request = receipt(principal.raw_id + id.encode())
         return Asked(principal, decider, command, id, request, receipt(canonical), known, command.id is not None)
-
-
-def _name(decider: Decider[Any, Any]) -> str:
-    (name,) = decider.command.model_fields["command"].annotation.__args__
-    assert isinstance(name, str)
-    return name
 
 
 def flaws_of(errors: Iterable[Any], skip: int = 0) -> list[Flaw]:

@@ -77,13 +77,13 @@ class Hub:
         """
         settings = Settings.from_environment()
         folder = Path(data).absolute() if data is not None else settings.data
-        url = url or settings.database_url
-        server = None if url is not None else EmbeddedPostgres(folder)
+        url = url or settings.database_url or ""
+        server = None if url else EmbeddedPostgres(folder)
         with explained(folder, "HUB_DATABASE_URL" if server is None else str(folder)):
             if server and not make and not server.made():
                 raise Misconfigured(say("no_hub", folder=folder))
             try:
-                hub = cls(url or server.start(), folder, settings.region, server=server)  # type: ignore[union-attr]
+                hub = cls(server.start() if server else url, folder, settings.region, server=server)
                 if server is not None:
                     server.keep_running()
             except BaseException:

@@ -12,6 +12,7 @@ from psycopg import Connection
 
 from hub.database import connect
 from tests.support.database import SharedServer, choose_binaries, open_folder
+from tests.support.events import Log
 
 # A developer's own database and settings are none of the tests' business.
 for name in [name for name in os.environ if name.startswith("HUB_") and not name.startswith("HUB_TEST_")]:
@@ -49,6 +50,21 @@ def connection(database_url: str) -> Iterator[Connection[Any]]:
     """A connection to this test's own database, every migration applied."""
     with connect(database_url, autocommit=True) as opened:
         yield opened
+
+
+@pytest.fixture
+def owner(database_url: str) -> Iterator[Connection[Any]]:
+    """A connection that may do what the running hub may not."""
+    with connect(database_url, as_writer=False, autocommit=True) as opened:
+        yield opened
+
+
+@pytest.fixture
+def log(database_url: str) -> Iterator[Log]:
+    """The log of this test's own database, with a writer and keys of its own."""
+    opened = Log(database_url)
+    yield opened
+    opened.close()
 
 
 @pytest.fixture

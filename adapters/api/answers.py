@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from hub.events import Channel, Party
 
-Next = Field(description="`cursor` of the next page; null on the last one.")
+T = TypeVar("T", bound="Shape")
 
 
 class Shape(BaseModel):
@@ -210,29 +210,21 @@ class Status(Shape):
     read_models: list[ReadModel]
 
 
-class FoundPage(Shape):
-    items: list[Found]
-    next: str | None = Next
+class Page(Shape, Generic[T]):
+    """One page of a list."""
+
+    items: list[T]
+    next: str | None = Field(description="`cursor` of the next page; null on the last one.")
 
 
-class TouchPage(Shape):
-    items: list[Touch]
-    next: str | None = Next
-
-
-class ContactPage(Shape):
-    items: list[Contact]
-    next: str | None = Next
-
-
-class WaitingPage(Shape):
-    items: list[Waiting]
-    next: str | None = Next
-
-
-class ReadModelPage(Shape):
-    items: list[ReadModelInFull]
-    next: str | None = Next
-
-
-SHAPES = (Problem, Answer, Card, FoundPage, TouchPage, ContactPage, WaitingPage, ReadModelPage, Status)
+SHAPES = (
+    Problem,
+    Answer,
+    Card,
+    Page[Found],
+    Page[Touch],
+    Page[Contact],
+    Page[Waiting],
+    Page[ReadModelInFull],
+    Status,
+)

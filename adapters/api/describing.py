@@ -44,6 +44,10 @@ def _route(
     return {"summary": summary, "responses": responses, "openapi_extra": {"security": security, **extra}}
 
 
+def _page(of: str) -> dict[str, str]:
+    return {"$ref": f"{_REF}Page_{of}_"}
+
+
 _COMMAND = {"$ref": f"{_REF}Command"}
 _ANSWER = {"$ref": f"{_REF}Answer"}
 _SOUGHT = {
@@ -75,19 +79,19 @@ CARD = _route("Who a customer is, now or as it was", 404, 422, answer={"$ref": f
 FIND = _route(
     "Everyone who holds an identifier, most recent first",
     408, 413, 415, 422,
-    answer={"$ref": f"{_REF}FoundPage"},
+    answer=_page("Found"),
     requestBody=_body("application/json", schema=_SOUGHT),
 )  # fmt: skip
-TIMELINE = _route("Every touch of a customer, newest first", 404, 422, answer={"$ref": f"{_REF}TouchPage"})
-CONTACTS = _route("The contacts a customer had", 404, 422, answer={"$ref": f"{_REF}ContactPage"})
-QUARANTINE = _route("What could not be accepted, with reasons", 422, answer={"$ref": f"{_REF}WaitingPage"})
-READ_MODELS = _route("How far each read model is", 422, answer={"$ref": f"{_REF}ReadModelPage"})
+TIMELINE = _route("Every touch of a customer, newest first", 404, 422, answer=_page("Touch"))
+CONTACTS = _route("The contacts a customer had", 404, 422, answer=_page("Contact"))
+QUARANTINE = _route("What could not be accepted, with reasons", 422, answer=_page("Waiting"))
+READ_MODELS = _route("How far each read model is", 422, answer=_page("ReadModelInFull"))
 STATUS = _route("How the hub is; needs no key", answer={"$ref": f"{_REF}Status"}, open=True)
 
 
 def complete(description: dict[str, Any]) -> dict[str, Any]:
     """Add the schemas that the routes refer to, and the union of all commands."""
-    asked = {each.command.model_fields["command"].annotation.__args__[0]: each.command for each in CAPABILITIES}  # type: ignore[union-attr]
+    asked = {each.name: each.command for each in CAPABILITIES}
     _, defined = models_json_schema(
         [*((model, "validation") for model in asked.values()), *((model, "serialization") for model in SHAPES)],
         ref_template=f"{_REF}{{model}}",

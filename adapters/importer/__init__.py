@@ -67,8 +67,7 @@ class _Import:
         began = time.monotonic()
         try:
             for answer in hub.do_many(self._commands(), principal_for(hub, self._mapped.source)):
-                self._tell_flaws()
-                line, template = self._waiting.popleft()  # type: ignore[misc]  # Flaws were just told.
+                line, template = self._due()
                 if isinstance(answer, Failed):
                     raise answer  # Not the row's fault, and the next would fare no better.
                 if isinstance(answer, HubError):
@@ -77,7 +76,9 @@ class _Import:
                     self._answered(line, template, answer)
                 if shown:
                     shown.show(self.summary.rows, self._rows.read)
-            self._tell_flaws()
+            for left in self._waiting:
+                assert isinstance(left, Flawed), "every command was answered"
+                self._tell(left)
         finally:
             self.summary.seconds = time.monotonic() - began
             self._report.close()
@@ -106,9 +107,11 @@ class _Import:
                     waiting.append((line, template))
                     yield command
 
-    def _tell_flaws(self) -> None:
-        while self._waiting and isinstance(self._waiting[0], Flawed):
-            self._tell(self._waiting.popleft())  # type: ignore[arg-type]  # Looked at in the line above.
+    def _due(self) -> tuple[int, Template]:
+        """The command that is answered next, when the flaws before it are told."""
+        while isinstance(due := self._waiting.popleft(), Flawed):
+            self._tell(due)
+        return due
 
     def _tell(self, flawed: Flawed) -> None:
         self._report.add(flawed)

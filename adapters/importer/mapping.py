@@ -22,7 +22,7 @@ from commands.register_source import RegisterSource
 from hub.errors import Misconfigured
 from hub.identity.normalise import is_code, is_kind
 from hub.intake import flaws_of
-from hub.statements import ATTRIBUTES
+from hub.statements import ATTRIBUTES, is_attribute
 from hub.texts import Told, said, told, why
 
 SETTINGS = {"name", "source", "key", "occurred_at", "file", "row", "register", "customer", "touch"}
@@ -131,7 +131,7 @@ class Mapped:
         if not isinstance(table, Mapping):
             self._fail(where, wrong("table", key=where))
         for name in table:
-            if kind == "facts" and name not in ATTRIBUTES and not (name.startswith("x-") and is_kind(name)):
+            if kind == "facts" and not is_attribute(name):
                 known = ", ".join(sorted(ATTRIBUTES))
                 self._fail(f"{where}.{name}", wrong("no_fact", name=name, known=known))
             if kind == "identifiers" and not is_kind(name):

@@ -122,7 +122,8 @@ class Rows:
 
             def split() -> Iterator[list[str]]:
                 nonlocal count
-                for count, line in enumerate(self._decoded(), 1):  # noqa: B007 - read by the function beside it
+                for line in self._decoded():
+                    count += 1
                     yield line.split()
 
             return lambda: count, split()

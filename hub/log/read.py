@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 from psycopg import Connection
 
 from hub.database import load_queries
-from hub.events.base import Event, Recorded, Vocabulary, uuid_text
+from hub.events.base import Event, Instant, Recorded, Vocabulary, uuid_text
 from hub.keys import Vault
 from hub.log.append import SQL as LOG_SQL
 from hub.log.recent import Item
@@ -107,9 +107,9 @@ class Reader:
         self.vocabulary, self.types, self.vault, self.log = vocabulary, types, vault, log
         self.remembered = Remembered()
 
-    def recorded(self, position: int, id: bytes, type: int, recorded_at: int, data: bytes) -> Recorded:
+    def recorded(self, position: int, id: bytes, type: int, recorded_at: Instant, data: bytes) -> Recorded:
         event, envelope, seals = self.vocabulary.decode(self.types.name(type), data)
-        return Recorded(event, position, uuid_text(id), recorded_at, envelope, seals)  # type: ignore[arg-type]
+        return Recorded(event, position, uuid_text(id), recorded_at, envelope, seals)
 
     def after(self, connection: Connection[Any], position: int, limit: int) -> list[Recorded]:
         """The next events in log order."""

@@ -218,11 +218,11 @@ def test_every_answer_has_the_shape_that_is_described(shop: Served, ivan: dict[s
             answers.Card.model_validate(shop.get(f"{path}?{at_least}{at}", role=role).json())
     found = shop.ask("operator", "POST", "/v1/customers/find", json={"identifiers": said["identifiers"]}).json()
     pages = (
-        (answers.FoundPage, found),
-        (answers.TouchPage, shop.get(f"{path}/timeline?{at_least}").json()),
-        (answers.ContactPage, shop.get(f"{path}/contacts?{at_least}").json()),
-        (answers.WaitingPage, shop.get(f"/v1/quarantine?{at_least}", role="steward").json()),
-        (answers.ReadModelPage, shop.get("/v1/read-models", role="auditor").json()),
+        (answers.Page[answers.Found], found),
+        (answers.Page[answers.Touch], shop.get(f"{path}/timeline?{at_least}").json()),
+        (answers.Page[answers.Contact], shop.get(f"{path}/contacts?{at_least}").json()),
+        (answers.Page[answers.Waiting], shop.get(f"/v1/quarantine?{at_least}", role="steward").json()),
+        (answers.Page[answers.ReadModelInFull], shop.get("/v1/read-models", role="auditor").json()),
     )
     for shape, page in pages:
         assert page["items"]

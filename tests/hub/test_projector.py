@@ -12,7 +12,7 @@ import pytest
 from psycopg import Connection
 
 from hub import projector
-from hub.database import connect, pool
+from hub.database import pool
 from hub.errors import Behind
 from hub.events import Recorded, TouchRecorded
 from hub.projector import Pump, catch_up, restart, status, wait
@@ -48,23 +48,13 @@ other = replace(tally, name="other_tally")
 
 
 @pytest.fixture
-def log(database_url: str) -> Iterator[Log]:
-    opened = Log(database_url)
-    yield opened
-    opened.close()
-
-
-@pytest.fixture
-def owner(database_url: str) -> Iterator[Connection[Any]]:
+def owner(owner: Connection[Any]) -> Connection[Any]:
     """May change tables, and has those of the read models here."""
-    with connect(database_url, as_writer=False, autocommit=True) as opened:
-        for name in ("tally", "other_tally"):
-            opened.execute(
-                f"CREATE TABLE {name}"
-                " (channel text PRIMARY KEY, count int NOT NULL, positions bigint CHECK (positions > 0))"
-            )
-            opened.execute(f"GRANT ALL ON {name} TO hub_writer")
-        yield opened
+    for name in ("tally", "other_tally"):
+        columns = "channel text PRIMARY KEY, count int NOT NULL, positions bigint CHECK (positions > 0)"
+        owner.execute(f"CREATE TABLE {name} ({columns})")
+        owner.execute(f"GRANT ALL ON {name} TO hub_writer")
+    return owner
 
 
 @pytest.fixture
