@@ -7,6 +7,7 @@ once, and many share one reading of the log and one fsync.
 from __future__ import annotations
 
 import logging
+import time
 from collections import deque
 from collections.abc import Sequence
 from concurrent.futures import Future
@@ -18,6 +19,7 @@ import psycopg
 
 from hub.desk import Asked, Desk, Slice
 from hub.errors import Busy, HubError
+from hub.observer import Observers
 from hub.projector import describe
 from hub.receipts import Answer
 
@@ -36,10 +38,10 @@ class Failed(HubError):
 class Counter:
     """Takes single commands from any thread."""
 
-    def __init__(self, desk: Desk, room: int = ROOM) -> None:
+    def __init__(self, desk: Desk, room: int = ROOM, observers: Observers = ()) -> None:
         self._room = room
         self._queue: SimpleQueue[_Waiting | None] = SimpleQueue()
-        self._pipeline: Pipeline[Sequence[_Waiting]] = Pipeline(desk)
+        self._pipeline: Pipeline[Sequence[_Waiting]] = Pipeline(desk, observers)
         self._closing = False
         self._lock = Lock()
         self._thread = Thread(target=self._run, name="hub-counter", daemon=True)
@@ -96,8 +98,8 @@ class Pipeline(Generic[L]):
     A load is whatever the caller wants back when all its commands have an answer or a HubError.
     """
 
-    def __init__(self, desk: Desk) -> None:
-        self._desk = desk
+    def __init__(self, desk: Desk, observers: Observers = ()) -> None:
+        self._desk, self._observers = desk, observers
         self._begun: deque[tuple[L, Sequence[Asked], Slice | None]] = deque()
 
     @property
@@ -107,13 +109,17 @@ class Pipeline(Generic[L]):
     def put(self, load: L, asked: Sequence[Asked]) -> list[L]:
         """Begin these, and finish what was begun before; gives the loads that are finished now."""
         before = self._begun[-1][2] if self._begun else None
+        started = time.monotonic()
         try:
-            self._begun.append((load, asked, self._desk.begin(asked, before)))
+            slice = self._desk.begin(asked, before)
         except Exception as error:
             done = self.rest()
             self._begin_alone(asked, error, foreseen=before is not None)
             self._begun.append((load, asked, None))
             return done
+        for each in self._observers:
+            each.begun(asked, slice, time.monotonic() - started)
+        self._begun.append((load, asked, slice))
         return self._finish(1)
 
     def rest(self) -> list[L]:
@@ -132,6 +138,8 @@ class Pipeline(Generic[L]):
             for each in asked:
                 if each.error is not None and not isinstance(each.error, HubError):
                     _fail([each], each.error)
+            for observer in self._observers:
+                observer.finished(asked, slice)
             done.append(load)
         return done
 

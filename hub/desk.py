@@ -46,6 +46,7 @@ class Asked:
     answer: Answer | None = None
     error: Exception | None = None
     rounds: int = 0
+    trace: Any = None  # Where it came from, for an observer that follows it through the hub.
 
     @property
     def asked(self) -> tuple[str, bytes]:

@@ -28,6 +28,7 @@ from hub.events.base import Recorded
 from hub.log.ahead import Ahead, collector_at_rest
 from hub.log.append import channel
 from hub.log.read import Reader
+from hub.observer import Observers
 from hub.rows import Key, ReadModel, Table
 
 BATCH = 5_000  # Events a transaction.
@@ -63,9 +64,15 @@ class Pump:
     """
 
     def __init__(
-        self, connect: Callable[[], Connection[Any]], reader: Reader, models: Models, batch: int = BATCH
+        self,
+        connect: Callable[[], Connection[Any]],
+        reader: Reader,
+        models: Models,
+        batch: int = BATCH,
+        observers: Observers = (),
     ) -> None:
         self._connect, self._reader, self._models, self._batch = connect, reader, models, batch
+        self._observers = observers
         self._stopping, self._leading, self._rung = Flag(), Flag(), Flag()
         self._bell, self._ear = socket.socketpair()
         self._thread = Thread(target=self._run, name="hub-pump", daemon=True)
@@ -113,7 +120,11 @@ class Pump:
             folding = _Folding(connection, self._reader, self._models, self._batch, ahead)
             while not self._stopping.is_set():
                 self._rung.clear()
-                if not folding.advance() and self._idle(connection):
+                started = time.monotonic()
+                if events := folding.advance():
+                    for each in self._observers:
+                        each.folded(events, folding.reached, time.monotonic() - started)
+                elif self._idle(connection):
                     break
         connection.execute(SQL["give_up"])  # The server notices a closed connection only a little later.
 
@@ -205,6 +216,7 @@ class _Folding:
         self._models = {model.name: model for model in models}
         self._enrolled = [*self._models], [model.version for model in models]
         self._tables = {model.name: Table(connection, model) for model in models}
+        self.reached = 0  # The position of the last event folded here.
         connection.execute(SQL["session"])
         if not connection.autocommit:
             connection.commit()
@@ -229,6 +241,7 @@ class _Folding:
             # Their lines are locked from here on: nobody empties a table that is being written.
             moved = self._connection.execute(SQL["advance"], (events[-1].position, hindmost, low), prepare=True)
             self._fold([name for (name,) in moved], events)
+            self.reached = events[-1].position
             return len(events)
 
     def _fold(self, group: Sequence[str], events: Sequence[Recorded]) -> None:

@@ -32,6 +32,7 @@ from hub.keys import Fingerprints, Vault
 from hub.log.append import Writer
 from hub.log.read import EventTypes, Reader
 from hub.migrate import migrate, version
+from hub.observer import Observer
 from hub.principals import Principals
 from hub.projector import Pump, Standing, status, wait
 from hub.receipts import Answer
@@ -51,7 +52,8 @@ class Hub:
     def __init__(self, url: str, data: Path, region: str = "RU", *, server: EmbeddedPostgres | None = None) -> None:
         self._server = server
         self._pump: Pump | None = None
-        self.url, self.region = url, region
+        self.url, self.data, self.region = url, data, region
+        self.observers: list[Observer] = []  # Who is told of the work done here.
         migrate(url)
         self.installation = installation(url, data, str(server.cluster) if server else "HUB_DATABASE_URL")
         self.fingerprints = Fingerprints(self.installation.keys)
@@ -60,12 +62,12 @@ class Hub:
         self.types = EventTypes(lambda: connect(url))
         self.types.ensure(VOCABULARY.types)
         self.reader = Reader(VOCABULARY, self.types, self.vault)
-        self.writer = Writer(lambda: connect(url))
+        self.writer = Writer(lambda: connect(url), self.observers)
         self.desk = Desk(self._snapshots, self.writer, self.reader, self.vault)
         self.intake = Intake(CAPABILITIES, self.fingerprints, self.installation.house, region)
         self.local = Principal(self.installation.house, "local")
         self.principals = Principals(self.pool)
-        self.counter = Counter(self.desk)
+        self.counter = Counter(self.desk, observers=self.observers)
 
     @classmethod
     def open(
@@ -95,6 +97,11 @@ class Hub:
         return hub
 
     @property
+    def cluster(self) -> Path | None:
+        """The embedded database's own folder."""
+        return self._server.cluster if self._server else None
+
+    @property
     def elsewhere(self) -> Path | None:
         """Where the embedded database lies, when that is not in the data folder."""
         return self._server.cluster if self._server and self._server.elsewhere else None
@@ -102,7 +109,7 @@ class Hub:
     def follow(self) -> None:
         """Run the read side in a thread, whenever nobody else leads it."""
         if self._pump is None:
-            self._pump = Pump(lambda: connect(self.url), self.reader, READ_MODELS)
+            self._pump = Pump(lambda: connect(self.url), self.reader, READ_MODELS, observers=self.observers)
             self._pump.start()
 
     def close(self) -> None:
@@ -124,9 +131,21 @@ class Hub:
     def __exit__(self, *_: object) -> None:
         self.close()
 
+    def accept(self, principal: Principal, sent: bytes | Mapping[str, Any]) -> Asked:
+        """A command that passed its checks. Raises Invalid with every flaw, or Forbidden."""
+        try:
+            asked = self.intake.accept(principal, sent)
+        except HubError as error:
+            for each in self.observers:
+                each.turned_away(error)
+            raise
+        for each in self.observers:
+            each.accepted(asked)
+        return asked
+
     def do(self, command: Mapping[str, Any]) -> Answer:
         """One command, answered when it is durable. Raises a HubError: Invalid, Rejected, Forbidden, Busy …"""
-        return self.counter.submit(self.intake.accept(self.local, command)).result()
+        return self.counter.submit(self.accept(self.local, command)).result()
 
     def do_many(
         self, commands: Iterable[bytes | Mapping[str, Any]], principal: Principal | None = None
@@ -204,8 +223,8 @@ class Stream:
     """Commands of one sender, burst by burst, answered in order."""
 
     def __init__(self, hub: Hub, principal: Principal) -> None:
-        self._intake, self._principal = hub.intake, principal
-        self._pipeline: Pipeline[list[Asked | HubError]] = Pipeline(hub.desk)
+        self._accepted, self._principal = hub.accept, principal
+        self._pipeline: Pipeline[list[Asked | HubError]] = Pipeline(hub.desk, hub.observers)
         self._repeats = False
 
     def check(self, lines: Iterable[bytes | Mapping[str, Any] | HubError]) -> list[Asked | HubError]:
@@ -231,7 +250,7 @@ class Stream:
 
     def _accept(self, line: bytes | Mapping[str, Any]) -> Asked | HubError:
         try:
-            return self._intake.accept(self._principal, line)
+            return self._accepted(self._principal, line)
         except HubError as error:
             return error
 

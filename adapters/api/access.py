@@ -35,6 +35,7 @@ MAY: Mapping[str, frozenset[str]] = {
     "contacts": READERS,
     "quarantine": KEEPERS,
     "read_models": EVERY_KEY,
+    "metrics": frozenset({"admin", "auditor"}),  # How much is done, and how well; nothing about anybody.
     "status": NO_KEY,
     "description": NO_KEY,
 }

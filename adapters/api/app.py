@@ -5,13 +5,16 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Any
 
-from fastapi import FastAPI
+from fastapi import FastAPI, Request
 from fastapi.openapi.utils import get_openapi
+from starlette.concurrency import run_in_threadpool
 from starlette.responses import JSONResponse, Response
 
 from adapters.api import describing, problems, routes
 from adapters.api.access import Guarded
 from adapters.api.logs import Requests
+from adapters.condition import version
+from adapters.metrics import Metrics
 
 if TYPE_CHECKING:
     from hub import Hub
@@ -20,17 +23,27 @@ if TYPE_CHECKING:
 def create_app(hub: Hub) -> FastAPI:
     """The application for this hub, which stays its owner's to close."""
     app = FastAPI(
-        title="Hub", version=routes.version(), docs_url=None, redoc_url=None, openapi_url=None, redirect_slashes=False
+        title="Hub", version=version(), docs_url=None, redoc_url=None, openapi_url=None, redirect_slashes=False
     )
     app.router.route_class = Guarded
     app.state.hub = hub
     app.state.closing = asyncio.Event()  # Set when the server stops: batches then end after what they took in.
-    app.add_middleware(Requests)
+    metrics = Metrics(hub)
+    hub.observers.append(metrics)
+    app.add_middleware(Requests, answered=metrics.answered)
     problems.install(app)
     routes.add_commands(app, hub)
     routes.add_questions(app, hub)
     _describe(app)
+    _expose(app, metrics)
     return app
+
+
+def _expose(app: FastAPI, measured: Metrics) -> None:
+    @app.get("/metrics", include_in_schema=False)
+    async def metrics(request: Request) -> Response:
+        body, kind = await run_in_threadpool(measured.exposition, request.headers.get("accept", ""))
+        return Response(body, headers={"Content-Type": kind, "Cache-Control": "no-store"})
 
 
 def _describe(app: FastAPI) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import sys
 import time
+from collections.abc import Callable
 from typing import Any
 
 import orjson
@@ -22,8 +23,9 @@ _log = structlog.get_logger()
 class Requests:
     """Logs each request, and answers for whatever nobody else caught."""
 
-    def __init__(self, app: ASGIApp) -> None:
-        self._app = app
+    def __init__(self, app: ASGIApp, answered: Callable[[str, str, int, float], None]) -> None:
+        """`answered` is told of each: method, route, status, and how many seconds it took."""
+        self._app, self._answered = app, answered
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -45,7 +47,9 @@ class Requests:
                 request = Request(scope, receive)
                 await response(Failed(), language_of(request))(scope, receive, noting)
         finally:
-            _log.info("request", **_told(scope), status=status, ms=round((time.perf_counter() - began) * 1000, 1))
+            told, seconds = _told(scope), time.perf_counter() - began
+            self._answered(told["method"], told["route"], status, seconds)
+            _log.info("request", **told, status=status, ms=round(seconds * 1000, 1))
 
 
 def _told(scope: Scope) -> dict[str, Any]:

@@ -6,7 +6,6 @@ import asyncio
 import re
 from collections.abc import Callable
 from dataclasses import asdict
-from importlib import metadata
 from typing import TYPE_CHECKING, Annotated, Any
 from uuid import UUID
 
@@ -24,6 +23,7 @@ from adapters.api.lines import Cutter, Elements, Lines, Unzipped
 from adapters.api.masking import masked
 from adapters.api.problems import NotSupported, language_of
 from adapters.api.reading import ReadSide
+from adapters.condition import version
 from hub.decider import Principal
 from hub.errors import Busy, Flaw, Invalid, Unknown
 from hub.events import Channel
@@ -88,7 +88,7 @@ def add_commands(app: FastAPI, hub: Hub) -> None:
 
     @app.post("/v1/commands", **describing.COMMANDS)
     async def commands(request: Request) -> Response:
-        asked = hub.intake.accept(_asker(request), await json_body(request))
+        asked = hub.accept(_asker(request), await json_body(request))
         return _json(await asyncio.wrap_future(hub.counter.submit(asked)))
 
     @app.post("/v1/commands/batch", **describing.BATCH)
@@ -179,13 +179,6 @@ def status_of(hub: Hub, *, failures: bool = False) -> dict[str, Any]:
         "health": "ok" if healthy else "degraded",
         "read_models": [_standing(each) | (_failure(each) if failures else {}) for each in standings],
     }
-
-
-def version() -> str:
-    try:
-        return metadata.version("hub")
-    except metadata.PackageNotFoundError:
-        return "unknown"
 
 
 def _standing(each: Standing) -> dict[str, Any]:

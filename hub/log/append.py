@@ -23,6 +23,7 @@ from hub.database import load_queries
 from hub.errors import Busy, Conflict, HubError
 from hub.log import wire
 from hub.log.recent import Chunk, Item, Recent
+from hub.observer import Observers
 
 LOCK_TIME = 0.040  # Seconds a group may be expected to hold the lock.
 SINGLE = 16  # Events of an append that may go before the parts of a load.
@@ -80,8 +81,8 @@ class Appended:
 class Writer:
     """Takes appends from any thread; `append.done` resolves after COMMIT returned."""
 
-    def __init__(self, connect: Callable[[], Connection[Any]]) -> None:
-        self._connect = connect
+    def __init__(self, connect: Callable[[], Connection[Any]], observers: Observers = ()) -> None:
+        self._connect, self._observers = connect, observers
         self._connection: Connection[Any] | None = None
         self._queue: SimpleQueue[Append | None] = SimpleQueue()
         self._load_is_due = False
@@ -266,6 +267,8 @@ class Writer:
             _accept(append, appended)
         for append, error in refused:
             _refuse(append, error)
+        for each in self._observers:
+            each.committed(group, rows.head - head, time.monotonic() - started)
 
     def _probe_early(self, connection: Connection[Any], log: int, recent: Recent, group: list[Append]) -> None:
         """Match what reaches back before the window outside the lock; it then reaches back to the head only."""

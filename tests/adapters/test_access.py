@@ -19,6 +19,7 @@ CALLS: dict[str, tuple[str, str, object]] = {
     "contacts": ("GET", f"/v1/customers/{NOBODY}/contacts", None),
     "quarantine": ("GET", "/v1/quarantine", None),
     "read_models": ("GET", "/v1/read-models", None),
+    "metrics": ("GET", "/metrics", None),
     "commands": ("POST", "/v1/commands", {}),
     "batch": ("POST", "/v1/commands/batch", []),
 }
@@ -29,6 +30,7 @@ ALLOWED = {
     "contacts": {"operator", "steward", "compliance"},
     "quarantine": {"steward", "compliance"},
     "read_models": set(ROLES),
+    "metrics": {"admin", "auditor"},
     "commands": set(ROLES),
     "batch": set(ROLES),
 }
