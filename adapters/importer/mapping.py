@@ -44,7 +44,8 @@ class Mapped:
     def __init__(self, file: Path) -> None:
         self._file = file
         try:
-            self._read = tomllib.loads(file.read_text("utf-8"))
+            self.text = file.read_text("utf-8")
+            self._read = tomllib.loads(self.text)
         except OSError as error:
             raise MappingError(wrong_in(file, why(error))) from None
         except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
@@ -76,12 +77,13 @@ class Mapped:
         words = blake2b(repr(sorted(command.items())).encode(), digest_size=8).hexdigest()
         return {**command, "id": f"import:{self.name}:register:{words}"}
 
-    def identity(self, columns: tuple[str, ...] | None) -> Identity:
+    def identity(self, columns: tuple[str, ...] | None, key: bytes = b"") -> Identity:
+        """What tells rows apart; `key` keeps from guessing them."""
         row = self._table("row")
         self._only(row, {"id"}, "row")
         named = row.get("id", [])
         ids = [self._value("row.id", name, Columns(columns)) for name in ([named] if isinstance(named, str) else named)]
-        return Identity(self.name, [id.get for id in ids])
+        return Identity(self.name, [id.get for id in ids], key)
 
     def templates(self, columns: tuple[str, ...] | None) -> list[Template]:
         """One for every command a row becomes. Raises MappingError, naming key and fix."""

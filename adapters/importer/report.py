@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import csv
+import os
 import sys
 import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any, Literal, TextIO
 
 import orjson
 
@@ -32,7 +33,8 @@ class Summary:
     refused: int = 0  # Rows of which at least one command was refused.
     quarantined: int = 0  # Values set aside.
     position: int = 0  # The last one written to or decided on.
-    seconds: float = 0.0
+    continued_at: int | None = None  # The first row read by this run; the counts are of all runs.
+    seconds: float = 0.0  # Of this run.
     report: str | None = None
 
     def as_json(self) -> dict[str, Any]:
@@ -41,10 +43,15 @@ class Summary:
     def text(self, lang: str) -> str:
         words = WORDS[lang]
         counts = {name: getattr(self, name) for name in ("new", "unchanged", "replayed", "refused", "quarantined")}
-        parts = [f"{number(self.rows, lang)} {words['rows']}"]
+        parts = [continued(self.continued_at, lang)] if self.continued_at else []
+        parts += [f"{number(self.rows, lang)} {words['rows']}"]
         parts += [f"{words[name]}: {number(count, lang)}" for name, count in counts.items() if count]
         line = f"{Path(self.file).name}: {', '.join(parts)}; {words['took']} {duration(self.seconds, lang)}"
         return f"{line}\n{words['report']} {self.report}" if self.report else line
+
+
+def continued(row: int, lang: str) -> str:
+    return f"{WORDS[lang]['continued']} {number(row, lang)}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +81,30 @@ class Report:
             self._write = self._open(self.file)
         self._write({name: getattr(flawed, name) for name in FIELDS})
 
+    def holds(self, reported: int) -> bool:
+        """Are so many bytes of it, which an earlier run wrote, still there?"""
+        if self.file is None or not reported:
+            return True
+        try:
+            return self.file.stat().st_size >= reported
+        except FileNotFoundError:
+            return False
+        except OSError as error:
+            raise self._refused(self.file, error) from None
+
+    def go_on(self, reported: int) -> None:
+        """Keep so many bytes of it and write behind them."""
+        if self.file is not None and reported:
+            self._write = self._open(self.file, "a")
+            os.truncate(self.file, reported)
+
+    def reported(self) -> int:
+        """Its bytes, out of this process's hands."""
+        if self._opened is None:
+            return 0
+        self._opened.flush()
+        return os.fstat(self._opened.fileno()).st_size
+
     def close(self) -> None:
         """The report of an earlier run goes when this one has nothing to report."""
         if self._opened is not None:
@@ -86,16 +117,20 @@ class Report:
     def written(self) -> str | None:
         return str(self.file) if self._opened is not None else None
 
-    def _open(self, file: Path) -> Callable[[dict[str, Any]], object]:
+    def _open(self, file: Path, mode: Literal["w", "a"] = "w") -> Callable[[dict[str, Any]], object]:
         try:
-            opened = self._opened = file.open("w", encoding="utf-8", newline="")
+            opened = self._opened = file.open(mode, encoding="utf-8", newline="")
         except OSError as error:
-            raise FileError(wrong_in(file, wrong("report_refused", why=why(error)))) from None
+            raise self._refused(file, error) from None
         if file.suffix.lower() == ".csv":
             writer = csv.DictWriter(opened, FIELDS)
-            writer.writeheader()
+            if mode == "w":
+                writer.writeheader()
             return writer.writerow
         return lambda entry: opened.write(orjson.dumps(entry).decode() + "\n")
+
+    def _refused(self, file: Path, error: OSError) -> FileError:
+        return FileError(wrong_in(file, wrong("report_refused", why=why(error))))
 
 
 class Progress:
@@ -107,6 +142,12 @@ class Progress:
         self._name, self._total, self._lang = name, total, lang
         self._stream = stream or sys.stderr
         self._began = self._shown = time.monotonic()
+        self._rows_before = self._read_before = 0
+
+    def go_on(self, rows: int, read: int) -> None:
+        """So much was done by an earlier run."""
+        self._rows_before, self._read_before = rows, read
+        self._stream.write(f"{self._name}: {continued(rows + 1, self._lang)}\n")
 
     def show(self, rows: int, read: Callable[[], int]) -> None:
         """`read` tells the bytes read; asked only when the line is due."""
@@ -116,11 +157,12 @@ class Progress:
         self._shown, done = now, read()
         spent = now - self._began
         words = WORDS[self._lang]
-        left = duration(spent * (self._total - done) / done, self._lang) if done else "?"
+        now_read = done - self._read_before
+        left = duration(spent * (self._total - done) / now_read, self._lang) if now_read > 0 else "?"
         share = done * 100 // max(self._total, 1)
         self._stream.write(
             f"\r\x1b[K{self._name}  {share} %  {number(rows, self._lang)} {words['rows']}  "
-            f"{number(int(rows / spent), self._lang)} {words['rate']}  {words['left']} {left}"
+            f"{number(int((rows - self._rows_before) / spent), self._lang)} {words['rate']}  {words['left']} {left}"
         )
         self._stream.flush()
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import codecs
 import csv
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -45,21 +45,35 @@ class Broken:
     column: str | None = None
 
 
-class Rows:
-    """The rows of a file in order, each with the number of the line it begins on. Iterate once."""
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a row ends, and what was found out of the file on the way there: enough to go on without what is above."""
 
-    def __init__(self, file: Path, layout: Layout) -> None:
+    offset: int  # Bytes
+    line: int  # Lines above.
+    encoding: str
+    delimiter: str | None
+
+
+class Rows:
+    """The rows of a file in order, each with the number of the line it begins on. Iterate once.
+
+    `start` skips what lies above it, all but the header.
+    """
+
+    def __init__(self, file: Path, layout: Layout, start: Place | None = None) -> None:
         self.format = layout.format or FORMATS.get(file.suffix.lower(), "")
         if not self.format:
             raise FileError(wrong_in(file, wrong("unknown_format")))
         self._undecodable = False
+        self._line = 0  # Lines read.
         self.columns: tuple[str, ...] | None = None
         try:
             self._file = file.open("rb")
         except OSError as error:
             raise FileError(wrong_in(file, why(error))) from None
         try:
-            self._rows = self._opened(file, layout)
+            self._rows = self._opened(file, layout, start)
         except BaseException:
             self._file.close()
             raise
@@ -77,6 +91,10 @@ class Rows:
         """Bytes read so far."""
         return self._file.tell()
 
+    def place(self) -> Place:
+        """The end of the row that was given last."""
+        return Place(self._file.tell(), self._line, self.encoding, self.delimiter)
+
     def whole(self, row: Row) -> dict[str, Any]:
         """The row as the source wrote it."""
         if self.columns is None:
@@ -84,16 +102,19 @@ class Rows:
             return row
         return dict(zip(self.columns, row, strict=True))
 
-    def _opened(self, file: Path, layout: Layout) -> Iterator[tuple[int, Row | Broken]]:
+    def _opened(self, file: Path, layout: Layout, start: Place | None) -> Iterator[tuple[int, Row | Broken]]:
         try:
             self.total = file.stat().st_size
-            encoding = layout.encoding or _sniffed_encoding(self._file, file)
+            encoding = start.encoding if start else layout.encoding or _sniffed_encoding(self._file, file)
         except OSError as error:
             raise FileError(wrong_in(file, why(error))) from None
         self.encoding = "utf-8-sig" if encoding == "utf-8" else encoding  # Reads both, with a byte order mark or not.
+        self.delimiter = start.delimiter if start else layout.delimiter
         if self.format == "ndjson":
+            if start:
+                self._go_on(start)
             return self._objects()
-        self._line, cells = self._cells(layout.delimiter)
+        cells = self._cells()
         try:
             first = next(cells) if layout.header else []
         except (StopIteration, csv.Error):
@@ -101,10 +122,18 @@ class Rows:
         self.columns = layout.columns or tuple(name.strip() for name in first)
         if len(set(self.columns)) < len(self.columns) or not self.columns:
             raise FileError(wrong_in(file, wrong("one_name")))
+        if start:
+            self._go_on(start)
+            cells = self._cells()
         return self._lists(cells, len(self.columns))
 
+    def _go_on(self, start: Place) -> None:
+        self._file.seek(start.offset)
+        self._line = start.line
+
     def _objects(self) -> Iterator[tuple[int, Row | Broken]]:
-        for number, line in enumerate(self._file, 1):
+        for number, line in enumerate(self._file, self._line + 1):
+            self._line = number
             text = line.removeprefix(codecs.BOM_UTF8).strip() if number == 1 else line.strip()
             if not text:
                 continue
@@ -115,24 +144,16 @@ class Rows:
             else:
                 yield number, row if isinstance(row, dict) else Broken("not_an_object")
 
-    def _cells(self, delimiter: str | None) -> tuple[Callable[[], int], Iterator[list[str]]]:
-        """How many lines were read, and the cells of one row after another."""
+    def _cells(self) -> Iterator[list[str]]:
+        """The cells of one row after another, from where the file is."""
         if self.format == "spaces":
-            count = 0
-
-            def split() -> Iterator[list[str]]:
-                nonlocal count
-                for line in self._decoded():
-                    count += 1
-                    yield line.split()
-
-            return lambda: count, split()
-        reader = csv.reader(self._decoded(), delimiter=delimiter or self._sniffed_delimiter())
-        return lambda: reader.line_num, reader
+            return (line.split() for line in self._decoded())
+        self.delimiter = self.delimiter or self._sniffed_delimiter()
+        return csv.reader(self._decoded(), delimiter=self.delimiter)
 
     def _lists(self, cells: Iterator[list[str]], width: int) -> Iterator[tuple[int, Row | Broken]]:
         while True:
-            line = self._line() + 1
+            line = self._line + 1
             try:
                 row = next(cells)
             except StopIteration:
@@ -157,6 +178,7 @@ class Rows:
     def _decoded(self) -> Iterator[str]:
         encoding = self.encoding
         for line in self._file:
+            self._line += 1
             try:
                 yield line.decode(encoding)
             except UnicodeDecodeError:

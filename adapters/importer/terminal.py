@@ -7,12 +7,13 @@ from pathlib import Path
 from typing import Annotated, NoReturn
 
 import orjson
+import psycopg
 import typer
 
 from adapters.importer import FileError, MappingError, import_file
 from adapters.importer.words import WORDS, language
 from hub import Hub
-from hub.errors import HubError
+from hub.errors import Busy, HubError
 from hub.texts import in_words
 
 LANGUAGE = language()
@@ -35,6 +36,8 @@ def import_(
         _fail(in_words(error, LANGUAGE), json, 2)
     except HubError as error:
         _fail(in_words(error, LANGUAGE), json, 1)
+    except psycopg.OperationalError:
+        _fail(in_words(Busy(), LANGUAGE), json, 1)
     except KeyboardInterrupt:
         _fail(HELP["interrupted"], json, 1)
     typer.echo(orjson.dumps(summary.as_json()).decode() if json else summary.text(LANGUAGE))

@@ -14,7 +14,6 @@ import pytest
 
 from adapters.demo import HERE
 from adapters.importer import FileError, MappingError, Summary, import_file
-from adapters.importer.report import Progress
 from adapters.importer.words import FLAWS, language
 from hub.texts import in_words
 from hub.wiring import Hub
@@ -114,25 +113,6 @@ def test_a_file_that_grew_adds_only_what_is_new(run: Run) -> None:
     run(PURCHASES, "customer,day,sum\n7,01.02.2026,10\n")
     summary, _ = run(PURCHASES, "customer,day,sum\n8,01.02.2026,10\n7,01.02.2026,10\n7,01.02.2026,10\n")
     assert (summary.new, summary.replayed) == (2, 1)
-
-
-def test_an_interrupted_import_goes_on_where_it_was(hub: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / "map.toml").write_text(PURCHASES)
-    file = tmp_path / "rows.csv"
-    file.write_text("customer,day,sum\n" + "".join(f"{n},01.02.2026,5\n" for n in range(1700)))
-
-    def interrupted(self: Progress, rows: int, read: Callable[[], int]) -> None:
-        if rows >= 1500:
-            raise KeyboardInterrupt
-
-    with monkeypatch.context() as patched:
-        patched.setattr(Progress, "show", interrupted)
-        with pytest.raises(KeyboardInterrupt):
-            import_file(hub, file, tmp_path / "map.toml", progress=True)
-    summary = import_file(hub, file, tmp_path / "map.toml")
-    assert summary.rows == summary.new + summary.replayed == 1700
-    assert 0 < summary.replayed < 1700
-    assert len(opened(hub, "touch_recorded")) == 1700
 
 
 def test_bad_rows_are_told_by_line_column_and_reason_and_stop_nothing(run: Run) -> None:
@@ -411,6 +391,7 @@ def test_columns_separated_by_spaces_and_without_a_header(run: Run) -> None:
 def test_the_whole_file_is_never_in_memory(hub: Hub, tmp_path: Path) -> None:
     """Rows are read as commands are taken, a slice or two ahead."""
     from adapters.importer import _Import
+    from adapters.importer.checkpoint import Checkpoints
     from adapters.importer.mapping import Mapped
     from adapters.importer.report import Report
     from adapters.importer.rows import Rows
@@ -420,7 +401,8 @@ def test_the_whole_file_is_never_in_memory(hub: Hub, tmp_path: Path) -> None:
     file.write_text("customer,day,sum\n" + "1,01.02.2026,10\n" * 50_000)
     mapped = Mapped(tmp_path / "map.toml")
     with Rows(file, mapped.layout) as rows:
-        running = _Import(mapped, tmp_path / "map.toml", rows, Summary("rows.csv"), Report(None))
+        checkpoints = Checkpoints(hub, file, mapped.text)
+        running = _Import(mapped, tmp_path / "map.toml", rows, Summary("rows.csv"), Report(None), checkpoints)
         list(islice(running._commands(), 100))
         assert running.summary.rows == 100
         assert rows.read() < rows.total / 2
