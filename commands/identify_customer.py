@@ -53,7 +53,7 @@ def boundary(command: IdentifyCustomer, known: Known) -> Boundary[Identified]:
     if subject.is_open:
         checked = statements.check(command.facts, command.identifiers, known)
         told = [*checked.told, *(("party",) if command.party else ()), *(("raw",) if command.raw is not None else ())]
-        yield statements.scopes(subject.record, told, identifiers=bool(checked.identifiers))
+        yield statements.scopes(subject.record, told, bool(checked.identifiers), known.periods.confirm_after)
     if command.same_as is None or (command.same_as.source, command.same_as.key) == (source, key):
         return Identified(subject, key)
     same = yield from by_key(known, command.same_as.source, command.same_as.key, decides_membership=True)

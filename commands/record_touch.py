@@ -79,7 +79,7 @@ def boundary(command: RecordTouch, known: Known) -> Boundary[Touched]:
     if subject.is_open and (command.facts or command.identifiers or command.identifier):
         told = statements.check(command.facts, {}, known).told
         stating = bool(command.identifiers or command.identifier or command.facts.keys() & {"phone", "email"})
-        yield statements.scopes(subject.record, told, identifiers=stating)
+        yield statements.scopes(subject.record, told, stating, known.periods.confirm_after)
     names = yield from named(
         known,
         {
@@ -121,8 +121,9 @@ def _subject(command: RecordTouch, known: Known) -> Boundary[tuple[Subject, str]
             return found, ""
     if command.in_reply_to is not None:
         (asked,) = yield (Scope.event(command.in_reply_to),)
-        if asked and getattr(asked[0].event, "record", None) in subject.members:
-            return (yield from member_of(subject, asked[0].event.record)), ""  # type: ignore[attr-defined]
+        record = getattr(asked[0].event, "record", None) if asked else None
+        if record in subject.members:
+            return (yield from member_of(subject, record)), ""
     return subject, ""
 
 

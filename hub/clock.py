@@ -13,6 +13,8 @@ from hub.events.base import Instant
 _UUID7 = Struct(">IHHB7s").pack
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 MICROSECOND = timedelta(microseconds=1)
+DAY = 24 * 60 * 60 * 1_000_000  # Microseconds.
+FUTURE_ALLOWED = 5 * 60 * 1_000_000  # Microseconds; clocks of channels are not ours.
 
 _lock = Lock()
 _last = 0

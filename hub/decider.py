@@ -20,6 +20,7 @@ from hub.clock import fresh_id
 from hub.events.base import Event, EventId, Instant, PrincipalId, Recorded, RecordId, uuid_bytes, uuid_text
 from hub.fields import Time
 from hub.log.read import Scope
+from hub.settings import USUAL, Periods
 
 
 @dataclass(frozen=True)
@@ -83,6 +84,7 @@ class Known:
     fingerprint: Callable[..., bytes]  # (kind, *values) -> 16 bytes
     region: str = "RU"  # Of phone numbers told without a country.
     house: RecordId = ""
+    periods: Periods = USUAL
     _drawn: list[str] = field(default_factory=list)
     _next: int = 0
 

@@ -17,8 +17,8 @@ from hub.desk import Asked
 from hub.errors import Flaw, Forbidden, Invalid
 from hub.events import Instant, RecordId
 from hub.keys import Fingerprints
+from hub.settings import USUAL, Periods
 
-FUTURE_ALLOWED = 5 * 60 * 1_000_000  # Microseconds; clocks of channels are not ours.
 EARLIEST = clock.instant(datetime(1000, 1, 1, tzinfo=UTC))  # Before it, nothing was ever written down.
 
 # pydantic's error types in the words of the contract; of the others those of types are "wrong_type", else "invalid".
@@ -58,9 +58,11 @@ class Intake:
         house: RecordId,
         region: str,
         now: Callable[[], Instant] = clock.now,
+        periods: Periods = USUAL,
     ) -> None:
         self._deciders = {each.name: each for each in capabilities}
         self._fingerprints, self._house, self._region, self._now = fingerprints, house, region, now
+        self._periods = periods
 
     def accept(self, principal: Principal, sent: bytes | Mapping[str, Any]) -> Asked:
         """Raises Invalid with every flaw, or Forbidden."""
@@ -83,7 +85,7 @@ class Intake:
             raise Invalid(*flaws_of(error.errors(include_url=False, include_input=False))) from None
         now = self._now()
         occurred_at = now if command.occurred_at is None else clock.instant(command.occurred_at)
-        if occurred_at > now + FUTURE_ALLOWED:
+        if occurred_at > now + clock.FUTURE_ALLOWED:
             raise Invalid(Flaw("occurred_at", "in_the_future"))
         if occurred_at < EARLIEST:
             raise Invalid(Flaw("occurred_at", "too_early"))
@@ -91,7 +93,7 @@ class Intake:
             raise Forbidden
         if principal.source is not None and getattr(command, "source", None) not in (None, principal.source):
             raise Forbidden
-        known = Known(now, occurred_at, principal, self._fingerprints.of, self._region, self._house)
+        known = Known(now, occurred_at, principal, self._fingerprints.of, self._region, self._house, self._periods)
         id = command.id or clock.fresh_id().hex()
         receipt = self._fingerprints.receipt
         request = receipt(principal.raw_id + id.encode())

@@ -4,11 +4,40 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from hub.attributes import CONFIRM_AFTER, is_attribute
 from hub.errors import Misconfigured
 from hub.texts import say
+
+
+@dataclass(frozen=True)
+class Periods:
+    """How long things keep, in days."""
+
+    # HUB_CONFIRM_AFTER, by attribute; one that is not listed does not age
+    confirm_after: Mapping[str, int] = field(default_factory=lambda: CONFIRM_AFTER)
+    quarantine: int = 90  # HUB_QUARANTINE_DAYS: what nobody repairs is let go then
+
+    @classmethod
+    def told(cls, confirm_after: str | None, quarantine: str | None) -> Periods:
+        """Raises Misconfigured."""
+        periods = cls()
+        if confirm_after:
+            told = dict(part.strip().partition("=")[::2] for part in confirm_after.split(","))
+            if not all(is_attribute(name) and _is_days(days) for name, days in told.items()):
+                raise Misconfigured(say("confirm_after"))
+            days = {**CONFIRM_AFTER, **{name: int(days) for name, days in told.items()}}
+            periods = replace(periods, confirm_after={name: each for name, each in days.items() if each})
+        if quarantine:
+            if not _is_days(quarantine) or not int(quarantine):
+                raise Misconfigured(say("quarantine_days"))
+            periods = replace(periods, quarantine=int(quarantine))
+        return periods
+
+
+USUAL = Periods()
 
 
 @dataclass(frozen=True)
@@ -20,6 +49,7 @@ class Settings:
     host: str  # HUB_LISTEN
     port: int
     region: str  # HUB_REGION: the country of phone numbers told without one
+    periods: Periods
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] | None = None) -> Settings:
@@ -38,7 +68,12 @@ class Settings:
             host.strip("[]"),
             int(port),
             region,
+            Periods.told(env.get("HUB_CONFIRM_AFTER"), env.get("HUB_QUARANTINE_DAYS")),
         )
+
+
+def _is_days(text: str) -> bool:
+    return text.isascii() and text.isdecimal() and int(text) <= 36_500
 
 
 def is_region(code: str) -> bool:

@@ -5,7 +5,7 @@ Shared by the commands that carry them. A value that fails its kind's check is s
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Annotated, Any, NamedTuple
 
@@ -13,9 +13,11 @@ import orjson
 from pydantic import AfterValidator, BaseModel, ConfigDict, StringConstraints, ValidationError
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
-from hub.clock import instant, moment
+from hub.attributes import CLEAR, fits_clear, is_attribute
+from hub.clock import DAY, FUTURE_ALLOWED, instant, moment
 from hub.decider import Draft, Known, Secret
 from hub.events import (
+    FactConfirmed,
     FactRetracted,
     FactsStated,
     IdentifierId,
@@ -27,31 +29,10 @@ from hub.events import (
     RecordId,
 )
 from hub.fields import KindName, Time
-from hub.identity.normalise import Unfit, birth_date, identifier, is_kind
+from hub.identity.normalise import Unfit, birth_date, identifier
 from hub.log.read import Scope
 
-ATTRIBUTES = frozenset(
-    (
-        "name",
-        "first_name",
-        "last_name",
-        "patronymic",
-        "birth_date",
-        "gender",
-        "phone",
-        "email",
-        "address",
-        "city",
-        "country",
-        "language",
-        "time_zone",
-        "company",
-        "job_title",
-        "organisation_name",
-    )
-)
-STATEMENTS = frozenset({FactsStated, FactRetracted, IdentifierStated, IdentifierReleased})
-CLEAR = frozenset({"city", "country", "language", "time_zone", "party"})
+STATEMENTS = frozenset({FactsStated, FactConfirmed, FactRetracted, IdentifierStated, IdentifierReleased})
 
 Text = Annotated[str, StringConstraints(max_length=10_000)]
 
@@ -78,10 +59,6 @@ def _fit(facts: Mapping[str, Any]) -> Mapping[str, Any]:
     return facts
 
 
-def is_attribute(name: str) -> bool:
-    return name in ATTRIBUTES or (name.startswith("x-") and is_kind(name))
-
-
 _UNKNOWN = PydanticCustomError("value_error", "unknown_attribute")
 _WRONG_TYPE = PydanticCustomError("value_error", "wrong_type")
 
@@ -98,6 +75,7 @@ class Fact(NamedTuple):
 
     occurred_at: Instant
     value: Any
+    latest: Instant  # Nothing said of it so far, a confirmation neither, happened after this.
     late: bool = False
 
 
@@ -124,11 +102,17 @@ class Standing:
     raw: Any = None
 
 
-def scopes(record: RecordId, told: Iterable[str], identifiers: bool) -> tuple[Scope, ...]:
-    """What must be read before stating: what was said last of each attribute or path, and the record's identifiers."""
+def scopes(
+    record: RecordId, told: Collection[str], identifiers: bool, ageing: Container[str] = ()
+) -> tuple[Scope, ...]:
+    """What must be read before stating: what was said last of each attribute or path, and the record's identifiers.
+
+    Of those that age also when they were last confirmed.
+    """
     wanted = [
         Scope.of(FactsStated, FactRetracted, tag=f"facts:{record}:{name}", latest=True, opened=True) for name in told
     ]
+    wanted += [Scope.of(FactConfirmed, tag=f"facts:{record}:{name}", latest=True) for name in told if name in ageing]
     if identifiers:
         wanted.append(Scope.of(IdentifierStated, IdentifierReleased, tag=f"identifiers:{record}", opened=True))
     return tuple(wanted)
@@ -140,7 +124,7 @@ def evolve(standing: Standing, recorded: Recorded) -> Standing:
             content = recorded.opened.get(0, {})
             kept = content.get("quarantined", {})
             values = {**content.get("facts", {}), **stated.clear}
-            said = {name: Fact(recorded.occurred_at, value, name in stated.late) for name, value in values.items()}
+            said = {name: _said(recorded, value, name in stated.late) for name, value in values.items()}
             unfit = {each.path: kept.get(each.item) for each in stated.quarantined}
             return Standing(
                 {**standing.facts, **said},
@@ -149,7 +133,14 @@ def evolve(standing: Standing, recorded: Recorded) -> Standing:
                 content.get("raw", standing.raw),
             )
         case FactRetracted(attribute=attribute):
-            return replace(standing, facts={**standing.facts, attribute: Fact(recorded.occurred_at, None)})
+            return replace(standing, facts={**standing.facts, attribute: _said(recorded, None)})
+        case FactConfirmed(intervals=intervals):
+            confirmed = {
+                name: standing.facts[name]._replace(latest=max(standing.facts[name].latest, recorded.occurred_at))
+                for name in intervals
+                if name in standing.facts
+            }
+            return replace(standing, facts={**standing.facts, **confirmed})
         case IdentifierStated(identifier=id) as stated:
             spans = standing.identifiers[id].spans if id in standing.identifiers else frozenset()
             holding = Holding(recorded.sealed_tags, spans | {(stated.since, stated.until)})
@@ -158,6 +149,11 @@ def evolve(standing: Standing, recorded: Recorded) -> Standing:
             released = standing.identifiers[id]._replace(spans=frozenset())
             return replace(standing, identifiers={**standing.identifiers, id: released})
     return standing
+
+
+def _said(recorded: Recorded, value: Any, late: bool = False) -> Fact:
+    at = recorded.occurred_at
+    return Fact(at, value, Instant(recorded.recorded_at + FUTURE_ALLOWED) if late else at, late)
 
 
 @dataclass(slots=True)
@@ -213,6 +209,7 @@ def drafts(record: RecordId, standing: Standing, checked: Checked, known: Known,
     """The events that say what is new; what was said before is not said again."""
     return [
         *_facts(record, standing, checked, known, raw),
+        *_confirmations(record, standing, checked, known),
         *(
             Draft(FactRetracted(record=record, attribute=attribute))
             for attribute in checked.retracted
@@ -250,17 +247,8 @@ def set_aside(unfit: Sequence[tuple[str, str, Any]], known: Known) -> tuple[tupl
 
 
 def _facts(record: RecordId, standing: Standing, checked: Checked, known: Known, raw: Any) -> Iterable[Draft]:
-    def is_new(attribute: str, value: Any) -> bool:
-        said = standing.facts.get(attribute)
-        return (
-            said is None
-            or not _same(said.value, value)
-            or said.occurred_at > known.occurred_at
-            or (said.late and said.occurred_at != known.occurred_at)
-        )
-
-    sealed = {attribute: value for attribute, value in checked.sealed.items() if is_new(attribute, value)}
-    clear = {attribute: value for attribute, value in checked.clear.items() if is_new(attribute, value)}
+    sealed = {name: value for name, value in checked.sealed.items() if _is_new(standing, name, value, known)}
+    clear = {name: value for name, value in checked.clear.items() if _is_new(standing, name, value, known)}
     unfit = [each for each in checked.unfit if not _same(standing.unfit.get(each[0]), each[2])]
     new_raw = raw is not None and raw != standing.raw
     if not (sealed or clear or new_raw or unfit):
@@ -274,9 +262,7 @@ def _facts(record: RecordId, standing: Standing, checked: Checked, known: Known,
     if kept:
         content["quarantined"] = kept
     late = [
-        name
-        for name in (*sealed, *clear)
-        if name in standing.facts and standing.facts[name].occurred_at > known.occurred_at
+        name for name in (*sealed, *clear) if name in standing.facts and standing.facts[name].latest > known.occurred_at
     ]
     event = FactsStated(
         record=record,
@@ -287,6 +273,29 @@ def _facts(record: RecordId, standing: Standing, checked: Checked, known: Known,
         quarantined=items,
     )
     yield Draft(event, (Secret(record, content),) if content else ())
+
+
+def _is_new(standing: Standing, attribute: str, value: Any, known: Known) -> bool:
+    said = standing.facts.get(attribute)
+    return (
+        said is None
+        or not _same(said.value, value)
+        or said.occurred_at > known.occurred_at
+        or (said.late and said.occurred_at != known.occurred_at)
+    )
+
+
+def _confirmations(record: RecordId, standing: Standing, checked: Checked, known: Known) -> Iterable[Draft]:
+    """What was said before is news once more when it has aged."""
+    intervals = {
+        name: days
+        for name, value in {**checked.sealed, **checked.clear}.items()
+        if (days := known.periods.confirm_after.get(name))
+        and not _is_new(standing, name, value, known)
+        and known.occurred_at - standing.facts[name].latest > days * DAY
+    }
+    if intervals:
+        yield Draft(FactConfirmed(record=record, intervals=intervals))
 
 
 def _same(said: Any, value: Any) -> bool:
@@ -302,11 +311,6 @@ def _check_identifier(checked: Checked, kind: str, stated: Stated, path: str, kn
         return False
     checked.identifiers.append((kind, normal, path, stated))
     return True
-
-
-def fits_clear(value: str) -> bool:
-    """A city or a language, as far as can be told; what looks like more is sealed after all."""
-    return len(value) <= 60 and "@" not in value and sum(each.isdigit() for each in value) < 5
 
 
 def _is_value(value: Any, attribute: str) -> bool:

@@ -19,6 +19,7 @@ from hub.errors import Behind, Flaw, Invalid, ModelFailed, Unknown
 from hub.events.base import Instant, Recorded
 from hub.log.read import Reader
 from hub.rows import ReadModel, row_cursor
+from hub.settings import USUAL, Periods
 from hub.texts import say
 
 R = TypeVar("R")
@@ -35,6 +36,7 @@ class View:
     reader: Reader
     fingerprint: Callable[..., bytes]  # (kind, *values) -> the sealed tag
     region: str = "RU"  # Of phone numbers told without a country.
+    periods: Periods = USUAL
 
     @contextmanager
     def snapshot(self) -> Iterator[None]:

@@ -36,7 +36,7 @@ from hub.observer import Observer
 from hub.principals import Principals
 from hub.projector import Pump, Standing, status, wait
 from hub.receipts import Answer
-from hub.settings import Settings
+from hub.settings import USUAL, Periods, Settings
 from hub.texts import say
 from hub.view import View
 from projections import READ_MODELS
@@ -49,10 +49,18 @@ SLICE = 500  # Commands decided and appended together; some 40 ms of lock.
 class Hub:
     """The hub in this process. Use as a context manager; safe to share between threads."""
 
-    def __init__(self, url: str, data: Path, region: str = "RU", *, server: EmbeddedPostgres | None = None) -> None:
+    def __init__(
+        self,
+        url: str,
+        data: Path,
+        region: str = "RU",
+        periods: Periods = USUAL,
+        *,
+        server: EmbeddedPostgres | None = None,
+    ) -> None:
         self._server = server
         self._pump: Pump | None = None
-        self.url, self.data, self.region = url, data, region
+        self.url, self.data, self.region, self.periods = url, data, region, periods
         self.observers: list[Observer] = []  # Who is told of the work done here.
         migrate(url)
         self.installation = installation(url, data, str(server.cluster) if server else "HUB_DATABASE_URL")
@@ -64,7 +72,7 @@ class Hub:
         self.reader = Reader(VOCABULARY, self.types, self.vault)
         self.writer = Writer(lambda: connect(url), self.observers)
         self.desk = Desk(self._snapshots, self.writer, self.reader, self.vault)
-        self.intake = Intake(CAPABILITIES, self.fingerprints, self.installation.house, region)
+        self.intake = Intake(CAPABILITIES, self.fingerprints, self.installation.house, region, periods=periods)
         self.local = Principal(self.installation.house, "local")
         self.principals = Principals(self.pool)
         self.counter = Counter(self.desk, observers=self.observers)
@@ -85,7 +93,7 @@ class Hub:
             if server and not make and not server.made():
                 raise Misconfigured(say("no_hub", folder=folder))
             try:
-                hub = cls(server.start() if server else url, folder, settings.region, server=server)
+                hub = cls(server.start() if server else url, folder, settings.region, settings.periods, server=server)
                 if server is not None:
                     server.keep_running()
             except BaseException:
@@ -198,7 +206,7 @@ class Hub:
     def view(self) -> Iterator[View]:
         """What questions are asked through."""
         with self.questions.connection(PATIENCE) as connection:
-            yield View(connection, self.reader, self.fingerprints.of, self.region)
+            yield View(connection, self.reader, self.fingerprints.of, self.region, self.periods)
 
     @cached_property
     def questions(self) -> ConnectionPool[Connection[Any]]:

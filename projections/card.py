@@ -9,13 +9,12 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from hub.clock import instant
+from hub.clock import DAY, instant
 from hub.errors import Unknown
 from hub.events import (
     CustomersMerged,
     CustomersUnmerged,
     Event,
-    FactRetracted,
     FactsStated,
     IdentifierReleased,
     IdentifierStated,
@@ -66,7 +65,7 @@ def card_of(
         current = [row for row in told.identifiers if row.current(now)]
         tags = _tags(view, current, opened)
         held = past.holders(tags.values(), now) if past else holders(view, tags.values())
-    combined = dict(_facts(told, used, opened))
+    combined = dict(_facts(told, used, opened, view.periods.confirm_after))
     combined.pop("party", None)
     return {
         "customer": told.members[0].record,
@@ -128,7 +127,7 @@ class _Past:
         trust = self._rows(sources, (SourceRegistered,), [f"source:{member.source}" for member in members], _LATEST)
         return Told(
             members,
-            self._rows(facts, (FactsStated, FactRetracted), [f"facts:{record}" for record in records]),
+            self._rows(facts, facts.events, [f"facts:{record}" for record in records]),
             self._points(records),
             self._rows(daily_counters, (TouchRecorded,), [f"record:{record}" for record in records]),
             {row.source: row.trust for row in trust},
@@ -216,14 +215,17 @@ class _Past:
         return low
 
 
-def _facts(told: Told, used: Iterable[Fact], opened: Mapping[int, Recorded]) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Of each attribute the newest value from the most trusted source, and who comes next."""
+def _facts(
+    told: Told, used: Iterable[Fact], opened: Mapping[int, Recorded], confirm_after: Mapping[str, int]
+) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Of each attribute the newest value from the most trusted source, how long it is fresh, and who comes next."""
     source_of = {member.record: member.source for member in told.members}
 
     def rank(row: Fact) -> tuple[float, int, int]:
-        return told.trust.get(source_of[row.record], 0.0), row.stated_at, row.position
+        return told.trust.get(source_of[row.record], 0.0), row.latest, row.position
 
     candidates: dict[str, list[dict[str, Any]]] = {}
+    best_before: dict[str, Instant] = {}
     for row in sorted(used, key=rank, reverse=True):
         recorded = opened.get(row.position)
         if recorded is None:
@@ -231,6 +233,8 @@ def _facts(told: Told, used: Iterable[Fact], opened: Mapping[int, Recorded]) -> 
         values = _values(row, recorded)
         if row.attribute not in values:  # Erased.
             continue
+        if (days := confirm_after.get(row.attribute)) and row.attribute not in candidates:
+            best_before[row.attribute] = Instant(row.latest + days * DAY)
         candidates.setdefault(row.attribute, []).append(
             {
                 "value": values[row.attribute],
@@ -238,12 +242,14 @@ def _facts(told: Told, used: Iterable[Fact], opened: Mapping[int, Recorded]) -> 
                 "source": source_of[row.record],
                 "event": row.event,
                 "stated_at": shown(row.stated_at),
+                "confirmed_at": shown(row.confirmed_at),
                 "trust": told.trust.get(source_of[row.record], 0.0),
             }
         )
     for attribute in sorted(candidates):
         first, *others = candidates[attribute]
-        yield attribute, {**first, "best_before": None, "runner_up": others[0] if others else None}
+        fresh_until = shown(best_before.get(attribute))
+        yield attribute, {**first, "best_before": fresh_until, "runner_up": others[0] if others else None}
 
 
 def _party(told: Told, used: Iterable[Fact], opened: Mapping[int, Recorded]) -> str:

@@ -24,6 +24,7 @@ from hub.events import (
     CustomersMerged,
     CustomersUnmerged,
     DistinctLifted,
+    FactConfirmed,
     Link,
     MembershipEvent,
     Recorded,
@@ -299,8 +300,11 @@ def test_a_replay_from_zero_gives_the_live_rows(hub: Hub) -> None:
             for n, key in enumerate(told.keys * 5)
         )
         assert not [each for each in answers if isinstance(each, HubError)]
+        for year in (2020, 2022):
+            hub.do(identify(told.keys[0], facts={"address": "Ленина, 1"}, occurred_at=f"{year}-03-01T12:00:00Z"))
     hub.wait(hub.head())
     events = whole_log(hub)
+    assert {type(each.event) for each in events} >= {FactConfirmed}
     with hub.pool.connection() as connection:
         for model in READ_MODELS:
             columns = ", ".join(model.columns)

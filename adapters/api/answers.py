@@ -77,13 +77,14 @@ class Told(Shape):
     source: str
     event: str
     stated_at: str
+    confirmed_at: str | None = Field(description="When the source last said the same again, long after.")
     trust: float
 
 
 class Fact(Told):
     """What the most trusted source says, the newest first; and what would be believed next."""
 
-    best_before: str | None
+    best_before: str | None = Field(description="When it wants confirming; null where the attribute does not age.")
     runner_up: Told | None
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from hub.statements import CLEAR
+from hub.attributes import CLEAR
 
 _KEPT = ("customer", "party", "records", "touches", "consents", "contact", "position")
 

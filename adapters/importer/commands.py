@@ -7,7 +7,7 @@ from typing import Any
 
 from adapters.importer.rows import Row
 from adapters.importer.values import Get, Value
-from hub.statements import CLEAR
+from hub.attributes import CLEAR
 
 ONE = CLEAR | {"birth_date", "gender"}  # Facts that take one value.
 

@@ -19,10 +19,10 @@ from adapters.importer.words import wrong, wrong_in
 from commands.identify_customer import IdentifyCustomer
 from commands.record_touch import RecordTouch
 from commands.register_source import RegisterSource
+from hub.attributes import ATTRIBUTES, is_attribute
 from hub.errors import Misconfigured
 from hub.identity.normalise import is_code, is_kind
 from hub.intake import flaws_of
-from hub.statements import ATTRIBUTES, is_attribute
 from hub.texts import Told, said, told, why
 
 SETTINGS = {"name", "source", "key", "occurred_at", "file", "row", "register", "customer", "touch"}

@@ -18,6 +18,7 @@ from hub.events.base import (
 from hub.events.membership import CustomersMerged, CustomersUnmerged, DistinctLifted, MembershipEvent
 from hub.events.parts import Component, Contact, Link, Quarantined, month_of
 from hub.events.records import (
+    FactConfirmed,
     FactRetracted,
     FactsStated,
     IdentifierReleased,
@@ -35,6 +36,7 @@ VOCABULARY = Vocabulary.of(
     NameGiven,
     RecordOpened,
     FactsStated,
+    FactConfirmed,
     FactRetracted,
     IdentifierStated,
     IdentifierReleased,
@@ -59,6 +61,7 @@ __all__ = [
     "Envelope",
     "Event",
     "EventId",
+    "FactConfirmed",
     "FactRetracted",
     "FactsStated",
     "IdentifierId",

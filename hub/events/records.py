@@ -67,6 +67,19 @@ class FactsStated(Event):
         return self.quarantined
 
 
+class FactConfirmed(Event):
+    """A source said again what it had said so long before that this is news. The value stays where it was sealed."""
+
+    record: RecordId
+    intervals: Mapping[str, int]  # Of each attribute confirmed: the confirmation interval in force, in days.
+
+    def tags(self) -> Iterable[str]:
+        yield f"record:{self.record}"
+        yield f"facts:{self.record}"
+        for name in sorted(self.intervals):
+            yield f"facts:{self.record}:{name}"
+
+
 class FactRetracted(Event):
     """A source, or a person, no longer stands by what was stated for this attribute."""
 

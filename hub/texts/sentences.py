@@ -17,6 +17,14 @@ SENTENCES: Mapping[str, tuple[str, str]] = {
         "HUB_REGION must be a two-letter country code whose phone numbers are known, for example RU",
         "HUB_REGION задаётся двухбуквенным кодом страны, телефоны которой известны, например RU",
     ),
+    "confirm_after": (
+        "HUB_CONFIRM_AFTER lists attributes and days, for example address=365,phone=180; 0 stands for never",
+        "HUB_CONFIRM_AFTER перечисляет свойства и дни, например address=365,phone=180; 0 значит никогда",
+    ),
+    "quarantine_days": (
+        "HUB_QUARANTINE_DAYS must be a number of days, for example 90",
+        "HUB_QUARANTINE_DAYS задаётся числом дней, например 90",
+    ),
     "no_hub": (
         "There is no hub in {folder}; set HUB_DATA or start one with hub serve.",
         "В {folder} нет хаба; задайте HUB_DATA или запустите его командой hub serve.",

@@ -12,6 +12,7 @@ from hub.decider import Draft, Secret
 from hub.errors import Invalid
 from hub.events import (
     CustomersMerged,
+    FactConfirmed,
     FactRetracted,
     FactsStated,
     IdentifierStated,
@@ -104,6 +105,66 @@ def test_a_newer_word_outweighs_a_later_told_older_one() -> None:
     (drafts,) = newer.when(ann_is(facts={"first_name": "Аня"})).then(FactsStated)
     assert isinstance(drafts.event, FactsStated)
     assert drafts.event.late == ("first_name",)
+
+
+def lives_in(city: str = "Тверь", late: bool = False) -> Draft:
+    return Draft(FactsStated(record=ANN, clear={"city": city}, late=("city",) if late else ()))
+
+
+city_confirmed = FactConfirmed(record=ANN, intervals={"city": 365})
+a_year_ago, more_than_a_year_ago = at(-365 * 24 * 60), at(-365 * 24 * 60 - 1)
+
+
+def test_the_same_value_is_confirmed_once_the_last_statement_has_aged() -> None:
+    given = scenario.given(ann_opened, Happened(lives_in(), more_than_a_year_ago))
+    (draft,) = given.when(ann_is(facts={"city": "Тверь"})).then(city_confirmed)
+    assert draft.secrets == ()
+    scenario.given(ann_opened, Happened(lives_in(), a_year_ago)).when(
+        ann_is(facts={"city": "Тверь"})
+    ).nothing_happened()
+
+
+def test_several_values_are_confirmed_at_once_beside_what_is_new() -> None:
+    old = Happened(stated(ANN, address="Ленина, 1", phone=PHONE, name="Анна"), more_than_a_year_ago)
+    given = scenario.given(ann_opened, old, holds(ANN, "phone", PHONE))
+    given.when(ann_is(facts={"phone": PHONE, "address": "Ленина, 1", "name": "Анна", "gender": "f"})).then(
+        FactsStated(record=ANN, attributes=("gender",)),
+        FactConfirmed(record=ANN, intervals={"phone": 365, "address": 365}),
+    )
+
+
+def test_a_name_does_not_age() -> None:
+    scenario.given(ann_opened, Happened(stated(ANN, name="Анна", birth_date="1980-01-01"), at(-10_000_000))).when(
+        ann_is(facts={"name": "Анна", "birth_date": "1980-01-01"})
+    ).nothing_happened()
+
+
+def test_a_confirmation_counts_as_a_statement() -> None:
+    confirmed = Happened(Draft(city_confirmed), at(-60))
+    given = scenario.given(ann_opened, Happened(lives_in(), at(-1_000_000)), confirmed)
+    given.when(ann_is(facts={"city": "Тверь"})).nothing_happened()
+    given.when(ann_is(facts={"city": "Тверь"}), occurred_at=at(-999_000)).nothing_happened()  # It stood all the time.
+    (late,) = given.when(ann_is(facts={"city": "Казань"}), occurred_at=at(-120)).then(FactsStated)
+    assert isinstance(late.event, FactsStated)
+    assert late.event.late == ("city",)
+
+
+def test_what_was_said_after_a_confirmation_is_not_confirmed_by_it() -> None:
+    given = scenario.given(
+        ann_opened,
+        Happened(lives_in(), at(-1_200_000)),
+        Happened(Draft(city_confirmed), at(-600_000)),
+        Happened(lives_in("Казань"), at(-550_000)),
+    )
+    given.when(ann_is(facts={"city": "Казань"})).then(city_confirmed)
+    given.when(ann_is(facts={"city": "Тверь"})).then(FactsStated)
+
+
+def test_what_comes_after_a_late_paper_is_late_as_far_as_anybody_can_tell() -> None:
+    given = scenario.given(ann_opened, lives_in(), Happened(lives_in("Казань", late=True), at(-60)))
+    (draft,) = given.when(ann_is(facts={"city": "Омск"}), occurred_at=at(-30)).then(FactsStated)
+    assert isinstance(draft.event, FactsStated)
+    assert draft.event.late == ("city",)
 
 
 def test_nothing_retracts_and_only_what_stands() -> None:

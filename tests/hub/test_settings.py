@@ -9,7 +9,7 @@ import pytest
 
 from hub.embedded import EmbeddedPostgres
 from hub.errors import Misconfigured, WrongKeys
-from hub.settings import Settings
+from hub.settings import Periods, Settings
 from hub.texts import in_words
 from hub.texts.sentences import SENTENCES
 from hub.wiring import Hub
@@ -37,6 +37,29 @@ def test_a_region_must_have_phones(region: str) -> None:
         Settings.from_environment({"HUB_REGION": region})
     assert refused(error.value).startswith("HUB_REGION must be")
     assert Settings.from_environment({"HUB_REGION": "KZ"}).region == "KZ"
+
+
+def test_an_attribute_may_age_faster_slower_or_never() -> None:
+    told = Settings.from_environment({"HUB_CONFIRM_AFTER": "phone=180, city=0,x-tariff=30", "HUB_QUARANTINE_DAYS": "7"})
+    assert told.periods.confirm_after == {
+        "address": 365, "email": 365, "company": 365, "job_title": 365, "phone": 180, "x-tariff": 30,
+    }  # fmt: skip
+    assert told.periods.quarantine == 7
+    assert Settings.from_environment({}).periods == Periods()
+
+
+@pytest.mark.parametrize("told", ["phone", "phone=x", "phone=-1", "nonsense=3", "phone=99999", "=", "phone:3", ","])
+def test_confirmation_intervals_are_attributes_and_days(told: str) -> None:
+    with pytest.raises(Misconfigured) as error:
+        Settings.from_environment({"HUB_CONFIRM_AFTER": told})
+    assert refused(error.value).startswith("HUB_CONFIRM_AFTER lists")
+
+
+@pytest.mark.parametrize("told", ["0", "-1", "x", "1.5", "99999"])
+def test_a_quarantine_lasts_for_some_days(told: str) -> None:
+    with pytest.raises(Misconfigured) as error:
+        Settings.from_environment({"HUB_QUARANTINE_DAYS": told})
+    assert refused(error.value).startswith("HUB_QUARANTINE_DAYS must")
 
 
 @pytest.mark.parametrize(

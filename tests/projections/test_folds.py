@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hub.events import (
+    FactConfirmed,
     FactRetracted,
     FactsStated,
     IdentifierReleased,
@@ -86,6 +87,17 @@ def test_a_retraction_is_a_statement_and_may_be_older_than_what_stands() -> None
     for when, retracted in ((NOON - HOUR, False), (NOON + HOUR, True)):
         (fact,) = rows(facts, stated, at(2, FactRetracted(record=A, attribute="name"), when))
         assert fact.retracted is retracted
+
+
+def test_a_confirmation_says_when_and_leaves_the_value_where_it_is() -> None:
+    stated = at(1, FactsStated(record=A, clear={"city": "Kazan"}), NOON)
+    confirmed = at(2, FactConfirmed(record=A, intervals={"city": 365}), NOON + 366 * DAY)
+    (fact,) = rows(facts, stated, confirmed)
+    assert (fact.position, fact.stated_at, fact.confirmed_at) == (1, NOON, NOON + 366 * DAY)
+    late = at(3, FactsStated(record=A, clear={"city": "Omsk"}), NOON + 365 * DAY)
+    assert rows(facts, stated, confirmed, late) == [fact]
+    (newer,) = rows(facts, stated, confirmed, at(3, late.event, NOON + 367 * DAY))
+    assert (newer.position, newer.confirmed_at) == (3, None)
 
 
 @given(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -11,8 +12,9 @@ from psycopg import Connection
 
 from hub.clock import EPOCH, now
 from hub.errors import Behind, Invalid, ModelFailed, Unknown
-from hub.events import Instant, SourceRegistered
+from hub.events import FactConfirmed, Instant, SourceRegistered
 from hub.projector import catch_up
+from hub.settings import Periods
 from hub.view import View, cursor_of
 from projections import READ_MODELS
 from projections.card import card_of
@@ -48,12 +50,13 @@ def test_a_card_in_full(log: Log, fold: Fold, view: View, two: tuple[str, str]) 
     log.touch(b)
     fold()
     told = {"record": a, "source": "shop", "event": event, "stated_at": "2026-03-01T12:00:00Z", "trust": 0.5}
+    told["confirmed_at"] = None
     assert card_of(view, a) == {
         "customer": a,
         "party": "person",
         "records": [{"record": a, "source": "shop", "opened_at": "2026-03-01T12:00:00Z"}],
         "facts": {
-            "city": {"value": "Kazan", **told, "best_before": None, "runner_up": None},
+            "city": {"value": "Kazan", **told, "best_before": "2027-03-01T12:00:00Z", "runner_up": None},
             "first_name": {"value": "Anna", **told, "best_before": None, "runner_up": None},
         },
         "identifiers": [{"kind": "phone", "value": PHONE, "records": [a], "shared_with": []}],
@@ -236,6 +239,26 @@ def test_a_card_as_it_was_known_at_a_time(
     fold()
     assert card_of(view, a, known_at=later(recorded_at)) == then
     assert card_of(view, a, known_at=datetime.now(UTC))["facts"]["name"]["value"] == "Maria"
+
+
+def test_a_confirmed_fact_is_fresh_for_longer_and_newer_than_what_was_said_before(
+    log: Log, fold: Fold, view: View, two: tuple[str, str]
+) -> None:
+    a, b = two
+    log.merge(a, b)
+    log.say(SourceRegistered(source="crm", trust="0.5"))
+    log.state(a, clear={"city": "Kazan"})
+    log.state(b, NOON + 100 * DAY, clear={"city": "Omsk"})
+    log.say(FactConfirmed(record=a, intervals={"city": 365}), NOON + 400 * DAY)
+    fold()
+    city = card_of(view, a)["facts"]["city"]
+    assert (city["value"], city["runner_up"]["value"]) == ("Kazan", "Omsk")
+    assert (city["stated_at"], city["confirmed_at"]) == ("2026-03-01T12:00:00Z", "2027-04-05T12:00:00Z")
+    assert city["best_before"] == "2028-04-04T12:00:00Z"
+    city = card_of(view, a, as_of=later(NOON + 399 * DAY))["facts"]["city"]
+    assert (city["value"], city["confirmed_at"], city["best_before"]) == ("Omsk", None, "2027-06-09T12:00:00Z")
+    never = replace(view, periods=Periods(confirm_after={}))
+    assert card_of(never, a)["facts"]["city"]["best_before"] is None
 
 
 def test_an_identifier_is_current_or_not_at_the_time_asked_about(
