@@ -14,7 +14,7 @@ from adapters.importer.checkpoint import EVERY, Checkpoint, Checkpoints
 from adapters.importer.commands import Template
 from adapters.importer.mapping import Mapped, MappingError
 from adapters.importer.report import Flawed, Progress, Report, Summary
-from adapters.importer.rows import Broken, FileError, Place, Rows
+from adapters.importer.rows import Broken, FileError, Place, Rows, rows_of
 from adapters.importer.values import Unconvertible
 from adapters.importer.words import language, wrong, wrong_in
 from hub.counter import Failed
@@ -22,6 +22,7 @@ from hub.decider import Principal
 from hub.errors import Busy, Flaw, HubError, Invalid
 
 if TYPE_CHECKING:
+    from adapters.importer.parquet import ParquetRows
     from hub.wiring import Hub
 
 __all__ = ["FileError", "MappingError", "Summary", "import_file"]
@@ -55,7 +56,7 @@ def import_file(
     if before and not written.holds(before.reported):
         checkpoints.forget()  # From the start, so that the report becomes whole again.
         before = None
-    with Rows(file, mapped.layout, before.place if before else None) as rows:
+    with rows_of(file, mapped.layout, before.place if before else None) as rows:
         running = _Import(mapped, mapping, rows, Summary(str(file)), written, checkpoints)
         shown = Progress(file.name, rows.total, lang or language()) if progress else None
         if registration := mapped.registration():
@@ -77,7 +78,13 @@ class _Import:
     """One run: rows go in as commands, answers come back in order and are counted."""
 
     def __init__(
-        self, mapped: Mapped, mapping: Path, rows: Rows, summary: Summary, report: Report, checkpoints: Checkpoints
+        self,
+        mapped: Mapped,
+        mapping: Path,
+        rows: Rows | ParquetRows,
+        summary: Summary,
+        report: Report,
+        checkpoints: Checkpoints,
     ) -> None:
         self.summary = summary
         self._mapped, self._mapping, self._rows, self._report = mapped, mapping, rows, report

@@ -7,7 +7,7 @@ import csv
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import orjson
 
@@ -15,11 +15,14 @@ from adapters.importer.words import wrong, wrong_in
 from hub.errors import Misconfigured
 from hub.texts import why
 
+if TYPE_CHECKING:
+    from adapters.importer.parquet import ParquetRows
+
 Row = Any  # A list of cells, or the object of an NDJSON line.
 
 CHUNK = 1 << 20
 DELIMITERS = ",;\t|"
-FORMATS = {".csv": "csv", ".tsv": "csv", ".ndjson": "ndjson", ".jsonl": "ndjson"}
+FORMATS = {".csv": "csv", ".tsv": "csv", ".ndjson": "ndjson", ".jsonl": "ndjson", ".parquet": "parquet"}
 
 
 class FileError(Misconfigured):
@@ -30,7 +33,7 @@ class FileError(Misconfigured):
 class Layout:
     """How the file is written, as far as the mapping says; the rest is found out."""
 
-    format: str | None = None  # csv, spaces or ndjson
+    format: str | None = None  # csv, spaces, ndjson or parquet
     encoding: str | None = None
     delimiter: str | None = None
     header: bool = True
@@ -55,6 +58,23 @@ class Place:
     delimiter: str | None
 
 
+def rows_of(file: Path, layout: Layout, start: Place | None = None) -> Rows | ParquetRows:
+    """The rows of a file of any format. Raises FileError."""
+    if format_of(file, layout) != "parquet":
+        return Rows(file, layout, start)
+    try:
+        from adapters.importer.parquet import ParquetRows  # Large, and not everybody has it.
+    except ModuleNotFoundError:
+        raise FileError(wrong_in(file, wrong("no_pyarrow"))) from None
+    return ParquetRows(file, layout, start)
+
+
+def format_of(file: Path, layout: Layout) -> str:
+    if format := layout.format or FORMATS.get(file.suffix.lower()):
+        return format
+    raise FileError(wrong_in(file, wrong("unknown_format")))
+
+
 class Rows:
     """The rows of a file in order, each with the number of the line it begins on. Iterate once.
 
@@ -62,9 +82,7 @@ class Rows:
     """
 
     def __init__(self, file: Path, layout: Layout, start: Place | None = None) -> None:
-        self.format = layout.format or FORMATS.get(file.suffix.lower(), "")
-        if not self.format:
-            raise FileError(wrong_in(file, wrong("unknown_format")))
+        self.format = format_of(file, layout)
         self._undecodable = False
         self._line = 0  # Lines read.
         self.columns: tuple[str, ...] | None = None

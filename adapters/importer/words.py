@@ -24,7 +24,7 @@ WORDS = {
         "second": "s",
         "interrupted": "Interrupted. Run it again: it goes on from where it was, and nothing is counted twice.",
         "help": "Import a file. A row imported before changes nothing; a row with a flaw stops nothing.",
-        "help_file": "CSV, columns separated by spaces, or NDJSON.",
+        "help_file": "CSV, columns separated by spaces, NDJSON, or Parquet.",
         "help_map": "How a row becomes commands: a TOML file.",
         "help_report": "Where rows with a flaw are listed, as .ndjson or .csv; beside the file by default.",
         "help_progress": "Show progress; on a terminal by default.",
@@ -45,7 +45,7 @@ WORDS = {
         "second": "с",
         "interrupted": "Прервано. Запустите ещё раз: загрузка продолжится с того же места, и ничто не учтётся дважды.",
         "help": "Загрузить файл. Загруженная раньше строка ничего не изменит; строка с ошибкой ничего не остановит.",
-        "help_file": "CSV, столбцы через пробелы или NDJSON.",
+        "help_file": "CSV, столбцы через пробелы, NDJSON или Parquet.",
         "help_map": "Как строка становится командами: файл TOML.",
         "help_report": "Куда записать строки с ошибками, .ndjson или .csv; по умолчанию рядом с файлом.",
         "help_progress": "Показывать ход; по умолчанию на терминале.",
@@ -154,8 +154,8 @@ FLAWS: Mapping[str, Both] = {
         'телефону нужна страна номеров без её кода, например "RU"',
     ),
     "unknown_format": (
-        'cannot tell its format; set format under [file] to "csv", "spaces" or "ndjson"',
-        'формат не понять; укажите format в [file]: "csv", "spaces" или "ndjson"',
+        'cannot tell its format; set format under [file] to "csv", "spaces", "ndjson" or "parquet"',
+        'формат не понять; укажите format в [file]: "csv", "spaces", "ndjson" или "parquet"',
     ),
     "no_header": (
         "it has no header line; list the columns under [file] if none is meant",
@@ -166,6 +166,18 @@ FLAWS: Mapping[str, Both] = {
         "у двух столбцов одно имя; перечислите другие имена в columns в [file]",
     ),
     "utf_16": ("it is UTF-16; save it as UTF-8", "он в UTF-16; сохраните его в UTF-8"),
+    "no_pyarrow": (
+        'Parquet needs pyarrow: pip install "hub[parquet]"',
+        'для Parquet нужен pyarrow: pip install "hub[parquet]"',
+    ),
+    "not_parquet": (
+        "it is no Parquet file, or a damaged one",
+        "это не файл Parquet, или он повреждён",
+    ),
+    "nested": (
+        "the column {column!r} is {type}; only plain columns can be imported, so leave it out or take it apart",
+        "столбец {column!r} — {type}; загружаются только простые столбцы, уберите его или разложите",
+    ),
     "report_refused": (
         "{why}; choose another place with --report",
         "{why}; выберите другое место с помощью --report",
