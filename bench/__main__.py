@@ -11,7 +11,7 @@ import gc
 import sys
 from collections.abc import Callable, Sequence
 
-from bench import appends, bulk, http, merge, pipeline, read_side
+from bench import appends, bulk, http, merge, pipeline, read_side, under_load
 from bench.support import Figure, show
 
 ALL: dict[str, Callable[[], Sequence[Figure]]] = {
@@ -21,6 +21,7 @@ ALL: dict[str, Callable[[], Sequence[Figure]]] = {
     "read_side": read_side.figures,
     "merge": merge.figures,
     "http": http.figures,
+    "under_load": under_load.figures,
 }
 QUICK: dict[str, Callable[[], Sequence[Figure]]] = {
     "appends": lambda: appends.figures(held_minutes=0.2),
@@ -29,6 +30,7 @@ QUICK: dict[str, Callable[[], Sequence[Figure]]] = {
     "read_side": lambda: read_side.figures(60_000, 6_000),
     "merge": lambda: merge.figures(100_000),
     "http": http.figures,
+    "under_load": lambda: under_load.figures(10, 100_000, 100_000),
 }
 
 
