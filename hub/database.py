@@ -30,6 +30,7 @@ WRITER = {
     "enable_mergejoin": "off",
     "enable_seqscan": "off",
     "jit": "off",
+    "max_parallel_workers_per_gather": "0",  # Starting one takes longer than any of these lookups.
 }
 _MANNERS: dict[str, Any] = {
     "application_name": "hub",

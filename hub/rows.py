@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from datetime import date
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from itertools import chain, repeat
 from operator import attrgetter
 from struct import Struct
@@ -56,6 +56,11 @@ class ReadModel(Generic[R]):
     @property
     def columns(self) -> tuple[str, ...]:
         return tuple(field.name for field in fields(self.row))  # type: ignore[arg-type]
+
+    @cached_property
+    def kinds(self) -> Sequence[tuple[str, str]]:
+        """Each column and the first name in its field's annotation: `Instant` of `Instant | None`."""
+        return [(field.name, str(field.type).partition(" ")[0]) for field in fields(self.row)]  # type: ignore[arg-type]
 
     def refold(self, events: Iterable[Recorded], rows: Mapping[Key, R] | None = None) -> dict[Key, R]:
         """The rows these events make, in memory."""

@@ -11,7 +11,8 @@ from datetime import datetime
 from typing import Any, TypeVar
 from uuid import UUID
 
-from psycopg import Connection, Cursor, sql
+import orjson
+from psycopg import Connection, Cursor, IsolationLevel, sql
 from psycopg.pq import TransactionStatus
 
 from hub.clock import moment, now
@@ -23,9 +24,16 @@ from hub.settings import USUAL, Periods
 from hub.texts import say
 
 R = TypeVar("R")
+Condition = tuple[ReadModel[Any], str, tuple[Any, ...]]  # Which rows of which model: a condition on `m`, its values.
 
-_EVENTS = "SELECT position, id, type, recorded_at, data FROM event WHERE log = %s AND position = ANY (%s)"
+_SEALED = """
+    SELECT e.position, uuid_send(e.id), e.type, e.recorded_at, e.data, s.seal, s.record::text, s.class, s.key, s.box
+    FROM event e LEFT JOIN seal s ON s.log = e.log AND s.position = e.position
+    WHERE e.log = %s AND e.position = ANY (%s)
+"""
+_IN_JSON = {"Instant": "(extract(epoch FROM m.{}) * 1000000)::bigint"}  # Others are in JSON what they are in a row.
 _STANDINGS = "SELECT name, position, state = 'failed' FROM read_model"
+_STANDINGS_TOO = "SELECT -1, json_build_array(name, position, state = 'failed')::text FROM read_model"
 
 
 @dataclass(frozen=True)
@@ -44,14 +52,38 @@ class View:
         if self.connection.info.transaction_status is not TransactionStatus.IDLE:
             yield
             return
-        with self.connection.transaction():
-            self.connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
-            yield
+        self.connection.isolation_level = IsolationLevel.REPEATABLE_READ
+        self.connection.read_only = True
+        try:
+            with self.connection.transaction():
+                yield
+        finally:
+            self.connection.isolation_level = self.connection.read_only = None
 
     def rows(self, model: ReadModel[R], where: str, *values: Any) -> Cursor[R]:
         """The rows of a read model, called `m`, for which `where` holds, and what order it asks for."""
         columns = ", ".join(f"m.{column}" for column in model.columns)
         return self.ask(model.row, f"SELECT {columns} FROM {model.name} m WHERE {where}", *values)  # noqa: S608
+
+    def gathered(self, *asked: Condition) -> tuple[Standings, list[list[Any]]]:
+        """The standings, and the rows of several read models, in no order, in one question to the database.
+
+        What a statement costs the asker is the sending and the receiving, hardly the finding.
+        """
+        parts = [_STANDINGS_TOO]
+        for n, (model, where, _) in enumerate(asked):
+            columns = ", ".join(_IN_JSON.get(kind, "m.{}").format(name) for name, kind in model.kinds)
+            parts.append(f"SELECT {n}, json_build_array({columns})::text FROM {model.name} m WHERE {where}")  # noqa: S608
+        values = [value for _, _, given in asked for value in given]
+        found = self.connection.execute(sql.SQL(" UNION ALL ".join(parts)), values, prepare=True)
+        standings: list[Any] = []
+        rows: list[list[Any]] = [[] for _ in asked]
+        for n, text in found:
+            if n < 0:
+                standings.append(orjson.loads(text))
+            else:
+                rows[n].append(asked[n][0].row(*orjson.loads(text)))
+        return Standings(standings), rows
 
     def ask(self, row: Callable[..., R], query: str, *values: Any) -> Cursor[R]:
         """Each row as `row` makes it, ids as text and times as instants."""
@@ -67,9 +99,18 @@ class View:
         if not wanted:
             return {}
         reader = self.reader
-        rows = self.connection.execute(_EVENTS, (reader.log, wanted), binary=True, prepare=True)
-        found = [reader.recorded(place, id.bytes, type, at, data) for place, id, type, at, data in rows]
-        return {each.position: each for each in reader.open(self.connection, found)}
+        rows = self.connection.execute(_SEALED, (reader.log, wanted), binary=True, prepare=True).fetchall()
+        keys = reader.vault.keys_named(self.connection, {row[6:9] for row in rows if row[5] is not None})
+        found: dict[int, Recorded] = {}
+        contents: dict[int, dict[int, Mapping[str, Any]]] = {}
+        for position, id, type, at, data, n, *name, box in rows:
+            if position not in found:
+                contents[position] = {}
+                recorded = reader.recorded(position, id, type, at, data)
+                found[position] = recorded._replace(opened=contents[position])
+            if (key := keys.get(tuple(name))) is not None:
+                contents[position][n] = reader.vault.open(key, id, n, box)
+        return found
 
     def now(self) -> Instant:
         return now()
@@ -78,12 +119,12 @@ class View:
 class Standings:
     """How far the read models were when the question was asked."""
 
-    def __init__(self, cursor: Cursor[Any]) -> None:
-        self._cursor = cursor
+    def __init__(self, rows: Iterable[Sequence[Any]]) -> None:
+        self._rows = rows
 
     def of(self, *models: ReadModel[Any]) -> int:
         """The position these models answer for. Raises ModelFailed, or Behind when one is being folded anew."""
-        found: Mapping[str, tuple[int, bool]] = {name: (place, failed) for name, place, failed in self._cursor}
+        found: Mapping[str, tuple[int, bool]] = {name: (place, failed) for name, place, failed in self._rows}
         head = max((place for place, failed in found.values() if not failed), default=0)
         for model in models:
             place, failed = found.get(model.name, (0, False))

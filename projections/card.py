@@ -31,7 +31,7 @@ from hub.view import View, as_id, shown
 from projections.daily_counters import DailyCount, daily_counters
 from projections.facts import Fact, facts
 from projections.identifiers import Held, Identifier, holders, identifiers
-from projections.membership import Member, membership, present
+from projections.membership import Member, membership
 from projections.sources import sources
 
 _LATEST = (1 << 63) - 1
@@ -85,21 +85,22 @@ def card_of(
 
 
 def _present(view: View, id: str) -> Told:
-    members, position = present(view, id, facts, identifiers, daily_counters, sources)
-    records, theirs = [member.record for member in members], "m.record = ANY (%s::uuid[])"
-    with view.connection.pipeline():
-        stated = view.rows(facts, theirs, records)
-        points = view.rows(identifiers, theirs, records)
-        days = view.rows(daily_counters, theirs, records)
-        trust = view.rows(sources, "m.source = ANY (%s)", [member.source for member in members])
-    return Told(
-        members,
-        stated.fetchall(),
-        points.fetchall(),
-        days.fetchall(),
-        {row.source: row.trust for row in trust},
-        position,
+    id = as_id(id)
+    customer = "m.customer = (SELECT customer FROM membership WHERE record = %s)"
+    # An array is made first, and then looked up; of IN the planner thinks otherwise.
+    theirs = f"m.{{}} = ANY (ARRAY(SELECT m.{{}} FROM membership m WHERE {customer}))"  # noqa: S608 -- names of ours
+    standings, (members, stated, points, days, trust) = view.gathered(
+        (membership, customer, (id,)),
+        (facts, theirs.format("record", "record"), (id,)),
+        (identifiers, theirs.format("record", "record"), (id,)),
+        (daily_counters, theirs.format("record", "record"), (id,)),
+        (sources, theirs.format("source", "source"), (id,)),
     )
+    position = standings.of(membership, facts, identifiers, daily_counters, sources)
+    if not members:
+        raise Unknown
+    members.sort(key=lambda member: member.place)
+    return Told(members, stated, points, days, {row.source: row.trust for row in trust}, position)
 
 
 class _Past:
