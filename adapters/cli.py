@@ -21,6 +21,7 @@ from adapters.rebuild import rebuild
 from adapters.serve import serve
 from hub import Hub, texts
 from hub.errors import Busy, HubError, Invalid
+from hub.principals import ApiKey
 from hub.projector import Standing
 from hub.rows import ReadModel
 from projections import READ_MODELS
@@ -108,8 +109,24 @@ def create(
 ) -> None:
     with told(json), Hub.open(follow=False, make=False) as hub:
         made, token = hub.principals.make(role, source=source, person=person, days=days)
-        ends = say(f"It ends on {made.expires_at:%Y-%m-%d}.", f"Истекает {made.expires_at:%d.%m.%Y}.")
-        show(json, {"id": made.id, "key": token, "role": role, "expires_at": made.expires_at}, token, ends)
+        _show_key(json, made, token)
+
+
+@key.command(
+    "rotate",
+    help=say(
+        "Make another key for whom this one is of; it is shown this once, and the old one goes on until it is revoked.",
+        "Создать ещё один ключ тому же владельцу; он показывается один раз, старый действует, пока его не отозвать.",
+    ),
+)
+def rotate(
+    id: str,
+    days: Annotated[int, typer.Option(help=say("Days until it ends.", "Через сколько дней истекает."))] = 365,
+    json: Json = False,
+) -> None:
+    with told(json), Hub.open(follow=False, make=False) as hub:
+        made, token = hub.principals.rotate(id, days=days)
+        _show_key(json, made, token)
 
 
 @key.command("list", help=say("Every key, without its secret.", "Все ключи без секретов."))
@@ -164,6 +181,11 @@ def _fail(json: bool, error: HubError) -> NoReturn:
     else:
         typer.echo(document["detail"], err=True)
     raise typer.Exit(2 if isinstance(error, Invalid) else 1) from None
+
+
+def _show_key(json: bool, made: ApiKey, token: str) -> None:
+    ends = say(f"It ends on {made.expires_at:%Y-%m-%d}.", f"Истекает {made.expires_at:%d.%m.%Y}.")
+    show(json, {"id": made.id, "key": token, "role": made.role, "expires_at": made.expires_at}, token, ends)
 
 
 def _status_lines(status: dict[str, Any]) -> Iterator[str]:

@@ -50,7 +50,8 @@ def _serve(say: Say) -> None:
         try:
             host, port = listening.getsockname()[:2]
             address = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
-            server = _Server(create_app(hub), lambda: say(f"hub: {address}", {"address": address, "pid": os.getpid()}))
+            app = create_app(hub, settings.rate)
+            server = _Server(app, lambda: say(f"hub: {address}", {"address": address, "pid": os.getpid()}))
             # Its signals are its own while it runs, and given back to us afterwards.
             for number in (signal.SIGTERM, signal.SIGINT):
                 signal.signal(number, signal.SIG_IGN)

@@ -22,6 +22,7 @@ from hub.errors import Busy, HubError
 from hub.observer import Observers
 from hub.projector import describe
 from hub.receipts import Answer
+from hub.texts import say
 
 ROOM = 1_000  # Commands that may wait; whoever comes then is asked to come again.
 SLICE = 250  # Commands decided together.
@@ -52,7 +53,7 @@ class Counter:
         future: Future[Answer] = Future()
         with self._lock:
             if self._closing:
-                raise Busy("the hub is shutting down")
+                raise Busy(say("shutting_down"))
             if self._queue.qsize() >= self._room:
                 raise Busy
             self._queue.put((asked, future))
@@ -163,7 +164,7 @@ class Pipeline(Generic[L]):
 def told_of(error: Exception) -> HubError:
     """What somebody who asked is told of an error. One that nobody expected is logged."""
     if isinstance(error, psycopg.OperationalError):
-        return Busy("the database is away; ask again with the same id")
+        return Busy(say("database_away"))
     if isinstance(error, HubError):
         return error
     _log.error("a command failed: %s", describe(error))

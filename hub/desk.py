@@ -25,6 +25,7 @@ from hub.log.append import AlreadyAnswered, Append, Receipt, Writer
 from hub.log.read import MAIN, Reader, Scope, Snapshot
 from hub.names import Name, house_drafts, id_of, new_strings
 from hub.receipts import Answer
+from hub.texts import say
 from hub.walk import UNPLACED, Ahead, Walk, alone, in_step
 
 ROUNDS = 5
@@ -316,7 +317,7 @@ class Desk:
         for each in asked:
             each.rounds += 1
             if each.rounds > ROUNDS:
-                each.error = Busy("others keep changing the same customer; ask again")
+                each.error = Busy(say("contended"))
         if again := [each for each in asked if each.error is None]:
             self.finish(self.begin(self._afresh(again)))
 

@@ -27,6 +27,7 @@ from hub.decider import Principal
 from hub.errors import Flaw, Invalid, Rejected, Unauthenticated, Unknown
 from hub.events.base import uuid_text
 from hub.identity.normalise import is_code
+from hub.texts import say
 
 ROLES = ("channel", "operator", "analyst", "steward", "compliance", "admin", "auditor")
 LONGEST_LIFE = 365  # Days.
@@ -82,6 +83,19 @@ class Principals:
         with self._pool.connection() as connection:
             return self._make(connection, role, source, person, days)
 
+    def rotate(self, id: str, *, days: int = LONGEST_LIFE) -> tuple[ApiKey, str]:
+        """Another key for the principal and role of this one, which goes on until it is revoked.
+
+        Raises Unknown, Invalid, or SeparationOfDuties.
+        """
+        with self._pool.connection() as connection:
+            row = connection.execute(SQL["holder"], (id,)).fetchone()
+            if row is None:
+                raise _no_key(id)
+            principal, role, source, person = row
+            _check(role, source, person, days)
+            return self._add(connection, str(principal), role, source, person, days)
+
     def first(self, keep: Callable[[dict[str, str]], None]) -> dict[str, str]:
         """Where there are no keys yet: an admin's and an operator's, as token by role. `keep` gets them first."""
         with self._pool.connection() as connection:
@@ -106,7 +120,7 @@ class Principals:
         """End a key; ending it again changes nothing. Raises Unknown."""
         with self._pool.connection() as connection:
             if not connection.execute(SQL["revoke"], (id,)).rowcount:
-                raise Unknown(f"there is no API key {id}" if is_code(id) else "")
+                raise _no_key(id)
         self._known.pop(id, None)
 
     def remembered(self, token: str) -> Principal | None:
@@ -138,7 +152,17 @@ class Principals:
         self, connection: Connection[Any], role: str, source: str | None, person: str | None, days: int
     ) -> tuple[ApiKey, str]:
         _check(role, source, person, days)
-        principal = self._principal(connection, source, person)
+        return self._add(connection, self._principal(connection, source, person), role, source, person, days)
+
+    def _add(
+        self,
+        connection: Connection[Any],
+        principal: str,
+        role: str,
+        source: str | None,
+        person: str | None,
+        days: int,
+    ) -> tuple[ApiKey, str]:
         if person is not None:
             connection.execute(SQL["lock_principal"], (principal,))
             held = {held for (held,) in connection.execute(SQL["roles_held"], (principal,))}
@@ -157,6 +181,10 @@ class Principals:
         if source is not None or person is not None:
             (id,) = connection.execute(SQL["principal"], (source, person)).fetchone() or (id,)
         return str(id)
+
+
+def _no_key(id: str) -> Unknown:
+    return Unknown(say("no_key"))
 
 
 def _check(role: str, source: str | None, person: str | None, days: int) -> None:

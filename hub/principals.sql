@@ -8,6 +8,11 @@ SELECT k.id, k.role, k.principal::text AS principal, p.source, p.person, k.made_
 FROM api_key k JOIN principal p ON p.id = k.principal
 ORDER BY k.made_at DESC, k.id
 
+-- name: holder
+SELECT k.principal, k.role, p.source, p.person
+FROM api_key k JOIN principal p ON p.id = k.principal
+WHERE k.id = %s
+
 -- name: any
 SELECT 1 FROM api_key LIMIT 1
 

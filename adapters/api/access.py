@@ -11,6 +11,7 @@ from fastapi.routing import APIRoute
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import Response
 
+from adapters.api.problems import TooManyRequests
 from hub.decider import Principal
 from hub.errors import Forbidden, Unauthenticated
 from hub.principals import ROLES
@@ -55,6 +56,8 @@ class Guarded(APIRoute):
         async def guarded(request: Request) -> Response:
             principal = await _principal(request)
             request.state.principal = principal
+            if wait := request.app.state.rates.ask(principal.id):
+                raise TooManyRequests(wait)
             if principal.role not in allowed:
                 raise Forbidden
             return await answer(request)

@@ -13,20 +13,23 @@ from starlette.responses import JSONResponse, Response
 from adapters.api import describing, problems, routes
 from adapters.api.access import Guarded
 from adapters.api.logs import Requests
+from adapters.api.rates import Rates
 from adapters.condition import version
 from adapters.metrics import Metrics
+from hub.settings import RATE
 
 if TYPE_CHECKING:
     from hub import Hub
 
 
-def create_app(hub: Hub) -> FastAPI:
-    """The application for this hub, which stays its owner's to close."""
+def create_app(hub: Hub, rate: int = RATE) -> FastAPI:
+    """The application for this hub, which stays its owner's to close. `rate`: what a principal may ask a second."""
     app = FastAPI(
         title="Hub", version=version(), docs_url=None, redoc_url=None, openapi_url=None, redirect_slashes=False
     )
     app.router.route_class = Guarded
     app.state.hub = hub
+    app.state.rates = Rates(rate)
     app.state.closing = asyncio.Event()  # Set when the server stops: batches then end after what they took in.
     metrics = Metrics(hub)
     hub.observers.append(metrics)

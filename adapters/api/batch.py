@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from tempfile import SpooledTemporaryFile
 from typing import IO, TYPE_CHECKING, Any
 
@@ -22,6 +22,7 @@ from adapters.api.lines import Cutter, Line
 from adapters.api.problems import problem
 from hub.counter import told_of
 from hub.errors import Busy, HubError
+from hub.texts import say
 
 if TYPE_CHECKING:
     from hub.wiring import Stream
@@ -30,6 +31,7 @@ ROOM = 1 << 20  # Bytes that may wait to be decided.
 BURST = 500  # Commands decided together.
 IN_MEMORY = 1 << 20  # Bytes of unread answers before they go to a file.
 PIECE = 64 * 1024
+PAUSE = 0.02  # Seconds; a sender who is less ahead of its rate is not slowed.
 
 Answered = Mapping[str, Any] | HubError
 
@@ -45,11 +47,12 @@ class Batch(Response):
         language: str,
         closing: asyncio.Event,
         turn: asyncio.Semaphore,
+        pace: Callable[[], float],
     ) -> None:
         self.status_code, self.media_type, self.background = 200, media_type, None
         self.init_headers({"Cache-Control": "no-store", "X-Accel-Buffering": "no"})
         self._stream, self._cutter, self._language = stream, cutter, language
-        self._closing, self._turn = closing, turn
+        self._closing, self._turn, self._pace = closing, turn, pace
         self._is_array = media_type == "application/json"
         self._arrived, self._unread = Arrived(), Unread()
         self._count = 0
@@ -72,12 +75,14 @@ class Batch(Response):
                 await asyncio.wait((arriving, closing), return_when=asyncio.FIRST_COMPLETED)
                 if not arriving.done():
                     arriving.cancel()
-                    await self._arrived.put(Busy("the hub is shutting down"))
+                    await self._arrived.put(Busy(say("shutting_down")))
                     return
                 message = arriving.result()
                 if message["type"] == "http.disconnect":
                     return
                 for line in self._cutter.cut(message.get("body", b"")):
+                    if (wait := self._pace()) > PAUSE:
+                        await asyncio.sleep(wait)
                     await self._arrived.put(line)
                 if not message.get("more_body", False):
                     for line in self._cutter.end():

@@ -35,7 +35,7 @@ def _route(
     responses: dict[int | str, dict[str, Any]] = {
         200: {"description": "Done", "content": {kind: {"schema": answer} for kind in kinds}}
     }
-    for status in (*(() if open else (401, 403)), *problems, 500, 503):
+    for status in (*(() if open else (401, 403)), *problems, *(() if open else (429,)), 500, 503):
         responses[status] = {
             "description": TITLES[status][0],
             "content": {MEDIA_TYPE: {"schema": {"$ref": f"{_REF}Problem"}}},

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from math import ceil
 from typing import Any
 
 import orjson
@@ -54,6 +55,14 @@ class TooSlow(HubError):
     """The body took too long to arrive."""
 
 
+class TooManyRequests(HubError):
+    """This key asks faster than it may; ask again a little later."""
+
+    def __init__(self, wait: float = 1.0) -> None:
+        super().__init__()
+        self.wait = wait  # Seconds.
+
+
 class BadRequest(HubError):
     """The request cannot be understood."""
 
@@ -72,6 +81,7 @@ STATUS: Mapping[type[HubError], int] = {
     TooLarge: 413,
     NotSupported: 415,
     Invalid: 422,
+    TooManyRequests: 429,
     Conflict: 503,
     Busy: 503,
     HubError: 500,
@@ -88,6 +98,7 @@ TITLES = {
     413: ("Too large", "Слишком большой объём"),
     415: ("Not supported", "Не поддерживается"),
     422: ("Not acceptable input", "Неверные данные"),
+    429: ("Too many requests", "Слишком много запросов"),
     500: ("Failed", "Ошибка"),
     503: ("Busy", "Занято"),
 }
@@ -122,6 +133,8 @@ def response(error: HubError, language: str, headers: Mapping[str, str] | None =
         sent["WWW-Authenticate"] = "Bearer"
     if document["status"] == 503:
         sent["Retry-After"] = "1"
+    if isinstance(error, TooManyRequests):
+        sent["Retry-After"] = str(ceil(error.wait))
     return Response(orjson.dumps(document), document["status"], sent, MEDIA_TYPE)
 
 
@@ -153,10 +166,10 @@ def install(app: FastAPI) -> None:
 def _detail(error: HubError, code: str, language: str) -> str:
     if isinstance(error, Invalid):
         return "; ".join(f"{_shown(flaw.path) or '$'}: {said(flaw.reason, language)}" for flaw in error.flaws) + "."
-    own = error.args[0] if isinstance(error, Busy) and error.args else ""  # Says which model, never a value.
-    if isinstance(own, Told):
-        return f"{own.in_(language)}."
-    return f"{own[0].upper()}{own[1:]}." if own and language == "en" else sentence(code, language)
+    own = error.args[0] if error.args else None  # Says which model or what to do, never a value.
+    if isinstance(own, Told) and code != "failed":
+        return own.in_(language).removesuffix(".") + "."
+    return sentence(code, language)
 
 
 def _shown(path: str) -> str:

@@ -6,6 +6,7 @@ import asyncio
 import re
 from collections.abc import Callable
 from dataclasses import asdict
+from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any
 from uuid import UUID
 
@@ -102,8 +103,9 @@ def add_commands(app: FastAPI, hub: Hub) -> None:
             cutter = Unzipped(cutter)
         if batches.locked():
             raise Busy
-        stream = hub.stream(_asker(request))
-        return Batch(stream, cutter, kind, language_of(request), app.state.closing, batches)
+        asker = _asker(request)
+        pace = partial(app.state.rates.charge, asker.id)
+        return Batch(hub.stream(asker), cutter, kind, language_of(request), app.state.closing, batches, pace)
 
 
 def add_questions(app: FastAPI, hub: Hub) -> None:

@@ -24,6 +24,7 @@ from hub.errors import Busy, Conflict, HubError
 from hub.log import wire
 from hub.log.recent import Chunk, Item, Recent
 from hub.observer import Observers
+from hub.texts import say
 
 LOCK_TIME = 0.040  # Seconds a group may be expected to hold the lock.
 SINGLE = 16  # Events of an append that may go before the parts of a load.
@@ -98,7 +99,7 @@ class Writer:
     def submit(self, append: Append) -> Future[Appended]:
         with self._door:
             if self._closing:
-                raise Busy("the hub is shutting down")
+                raise Busy(say("shutting_down"))
             self._queue.put(append)
         return append.done
 
@@ -194,7 +195,7 @@ class Writer:
                 lost = isinstance(error, psycopg.Error) and not in_order
                 if lost or isinstance(error, psycopg.errors.LockNotAvailable | psycopg.errors.DeadlockDetected):
                     if time.monotonic() > deadline:
-                        raise Busy("the database is away; ask again with the same id") from error
+                        raise Busy(say("database_away")) from error
                     time.sleep(0.1)
                     continue
                 if len(group) > 1:

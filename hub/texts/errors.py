@@ -82,6 +82,10 @@ ERRORS: Mapping[str, tuple[str, str]] = {
     ),
     "too-large": ("This is larger than what is taken here.", "Это больше, чем здесь принимается."),
     "too-slow": ("The body took too long to arrive.", "Тело запроса передавалось слишком долго."),
+    "too-many-requests": (
+        "This key asks faster than it may; ask again a little later.",
+        "С этим ключом запросы идут чаще, чем разрешено; повторите чуть позже.",
+    ),
     "bad-request": ("The request cannot be understood.", "Запрос невозможно понять."),
     # Refusals.
     "membership-changed": (

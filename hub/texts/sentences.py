@@ -25,6 +25,10 @@ SENTENCES: Mapping[str, tuple[str, str]] = {
         "HUB_QUARANTINE_DAYS must be a number of days, for example 90",
         "HUB_QUARANTINE_DAYS задаётся числом дней, например 90",
     ),
+    "rate_form": (
+        "HUB_RATE must be a whole number of requests a second, 1 or more",
+        "HUB_RATE задаётся целым числом запросов в секунду, не меньше 1",
+    ),
     "no_hub": (
         "There is no hub in {folder}; set HUB_DATA or start one with hub serve.",
         "В {folder} нет хаба; задайте HUB_DATA или запустите его командой hub serve.",
@@ -80,6 +84,16 @@ SENTENCES: Mapping[str, tuple[str, str]] = {
     "newer_model": (
         "The read model {model} belongs to a newer release; rebuild it with that.",
         "Представление {model} принадлежит более новому выпуску; стройте его заново им.",
+    ),
+    "no_key": ("There is no such API key; see hub key list.", "Такого ключа API нет; см. hub key list."),
+    "shutting_down": ("The hub is shutting down.", "Хаб останавливается."),
+    "database_away": (
+        "The database is away; ask again with the same id.",
+        "База данных недоступна; повторите запрос с тем же id.",
+    ),
+    "contended": (
+        "Others keep changing the same customer; ask again.",
+        "Этого же клиента всё время меняют другие; повторите запрос.",
     ),
     # Why the machine or the database refused.
     "in_use": ("it is in use", "он занят"),

@@ -12,6 +12,7 @@ from typing import Any
 import httpx2
 import pytest
 import uvicorn
+from fastapi import FastAPI
 
 from adapters.api import create_app
 from hub import Hub
@@ -26,6 +27,7 @@ class Served:
     base: str
     keys: Mapping[str, str]
     client: httpx2.Client
+    app: FastAPI
 
     def ask(self, role: str, method: str, path: str, **more: Any) -> httpx2.Response:
         headers = {"Authorization": f"Bearer {self.keys[role]}", **more.pop("headers", {})}
@@ -58,9 +60,8 @@ def served(database_url: str, tmp_path: Path) -> Iterator[Served]:
             )[1]
             for role in ROLES
         }
-        server = uvicorn.Server(
-            uvicorn.Config(create_app(hub), port=0, log_config=None, access_log=False, lifespan="off")
-        )
+        app = create_app(hub)
+        server = uvicorn.Server(uvicorn.Config(app, port=0, log_config=None, access_log=False, lifespan="off"))
         thread = threading.Thread(target=server.run)
         thread.start()
         while not server.started:
@@ -68,7 +69,7 @@ def served(database_url: str, tmp_path: Path) -> Iterator[Served]:
         port = server.servers[0].sockets[0].getsockname()[1]
         base = f"http://127.0.0.1:{port}"
         with httpx2.Client(base_url=base, timeout=30) as client:
-            yield Served(hub, base, keys, client)
+            yield Served(hub, base, keys, client, app)
         server.should_exit = True
         thread.join()
 

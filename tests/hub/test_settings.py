@@ -62,6 +62,14 @@ def test_a_quarantine_lasts_for_some_days(told: str) -> None:
     assert refused(error.value).startswith("HUB_QUARANTINE_DAYS must")
 
 
+@pytest.mark.parametrize("rate", ["0", "-1", "1.5", "many", "²"])
+def test_a_rate_must_be_a_whole_number(rate: str) -> None:
+    with pytest.raises(Misconfigured) as error:
+        Settings.from_environment({"HUB_RATE": rate})
+    assert refused(error.value).startswith("HUB_RATE must be")
+    assert Settings.from_environment({"HUB_RATE": "7"}).rate == 7
+
+
 @pytest.mark.parametrize(
     ("url", "said"),
     [
