@@ -1,58 +1,97 @@
-"""`hub rebuild`: a read model is emptied and folded from the first event, by whoever leads the read side."""
+"""`hub rebuild`: a read model is folded from the first event beside its rows, and then put in their place."""
 
 from __future__ import annotations
 
+import sys
 import time
-from collections.abc import Iterator
-from typing import Any
+from dataclasses import asdict
+from typing import Annotated, Any
 
-from psycopg import errors
+import typer
 
-from hub import Hub
-from hub.database import connect
-from hub.errors import Behind, Busy, Misconfigured
-from hub.projector import Standing, restart
+from adapters.importer.words import number
+from adapters.terminal import LANGUAGE, Json, say, show, told
+from hub import Hub, texts
+from hub.projector import Standing
+from hub.rebuild import Progress
 from hub.rows import ReadModel
-from hub.texts import say
+from projections import READ_MODELS
 
-PAUSE = 0.2  # Seconds between two looks.
-PATIENCE = 60.0  # Seconds in which something must move.
-TRIES = 5  # To get hold of a model that is being written and asked.
+EVERY = 10.0  # Seconds between two lines of progress where they cannot be written over each other.
 
 
-def rebuild(hub: Hub, model: ReadModel[Any]) -> Iterator[Standing]:
-    """Fold it anew; gives how far it is, again and again, and in the end that it is live or has failed.
-
-    The pump that leads need not stop: a model is emptied between two of its batches, never within one.
-    Raises Behind when nothing moves, Misconfigured when the model is of a newer release.
-    """
-    head = hub.head()
-    if any(each.name == model.name and each.version > model.version for each in hub.standings()):
-        raise Misconfigured(say("newer_model", model=model.name))
-    _empty(hub, model)
-    places: list[int] = []
-    moved = time.monotonic()
-    while True:
-        standings = hub.standings()
-        for each in standings:
-            if each.name == model.name:
-                yield each
-                if each.state == "failed" or (each.state == "live" and each.position >= head):
-                    return
-        now, before, places = time.monotonic(), places, [each.position for each in standings]
-        if places != before:
-            moved = now
-        elif now - moved > PATIENCE:
-            raise Behind
-        time.sleep(PAUSE)
+def rebuild(
+    model: Annotated[str | None, typer.Argument(help=say("Its name, see hub status.", "Имя, см. hub status."))] = None,
+    all_: Annotated[bool, typer.Option("--all", help=say("All of them, in turn.", "Все по очереди."))] = False,
+    json: Json = False,
+) -> None:
+    models = chosen(model, all_)
+    with told(json), Hub.open(follow=False, make=False) as hub:
+        ends = [_rebuilt(hub, each) for each in models]
+        show(json, {"items": [asdict(each) for each in ends]}, *map(_line, ends))
+    if any(each.state == "failed" for each in ends):
+        raise typer.Exit(1)
 
 
-def _empty(hub: Hub, model: ReadModel[Any]) -> None:
-    for _ in range(TRIES):
-        try:
-            with connect(hub.url) as connection:
-                restart(connection, model)
-        except (errors.LockNotAvailable, errors.DeadlockDetected):
-            continue
-        return
-    raise Busy
+rebuild.__doc__ = say(
+    "Fold a read model anew from the first event, for example one that failed; its rows answer meanwhile.",
+    "Построить представление заново с первого события, например остановленное из-за ошибки; пока отвечает прежнее.",
+)
+
+
+def chosen(model: str | None, all_: bool) -> list[ReadModel[Any]]:
+    """The read models that are meant. Raises BadParameter."""
+    models = {each.name: each for each in READ_MODELS}
+    if (model is None) != all_:
+        raise typer.BadParameter(say("name a read model, or say --all", "назовите представление или укажите --all"))
+    if model is None:
+        return list(models.values())
+    if model not in models:
+        raise typer.BadParameter(texts.say("no_model", model=model, models=", ".join(models)).in_(LANGUAGE))
+    return [models[model]]
+
+
+def failure(event: str | None, position: int | None, error: str | None) -> str:
+    return say(f"at event {event}, position {position}: {error}", f"на событии {event}, позиция {position}: {error}")
+
+
+class Meter:
+    """Tells how far a fold is, on standard error: in one line on a terminal, else in a line now and then."""
+
+    def __init__(self) -> None:
+        self._over = sys.stderr.isatty()
+        self._last = time.monotonic()
+
+    def show(self, progress: Progress) -> None:
+        now = time.monotonic()
+        if now - self._last < (0.2 if self._over else EVERY):
+            return
+        self._last = now
+        place, end, rate = (number(count, LANGUAGE) for count in (progress.position, progress.end, int(progress.rate)))
+        minutes, seconds = divmod(int(progress.seconds_left), 60)
+        left = say(f"{rate}/s, {minutes}:{seconds:02} left", f"{rate}/с, осталось {minutes}:{seconds:02}")
+        line = f"{progress.name}  {place} / {end}  {left}"
+        typer.echo(f"\r\x1b[K{line}" if self._over else line, nl=not self._over, err=True)
+
+    def end(self) -> None:
+        if self._over:
+            typer.echo("\r\x1b[K", nl=False, err=True)
+
+
+def _rebuilt(hub: Hub, model: ReadModel[Any]) -> Standing:
+    meter = Meter()
+    try:
+        return hub.rebuild(model, meter.show)
+    finally:
+        meter.end()
+
+
+def _line(each: Standing) -> str:
+    if each.state == "failed":
+        where = failure(each.failed_event, each.failed_position, each.error)
+        return say(
+            f"{each.name} has failed {where}; its rows are as they were",
+            f"{each.name}: ошибка {where}; строки остались прежними",
+        )
+    place = number(each.position, LANGUAGE)
+    return say(f"{each.name} is live at position {place}", f"{each.name}: готово, позиция {place}")

@@ -12,6 +12,8 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
+from psycopg import Connection
+
 from bench.support import Figure, timed
 from hub.clock import fresh_id, now
 from hub.database import connect
@@ -38,7 +40,8 @@ from hub.log.ahead import collector_at_rest
 from hub.log.append import Append, Writer
 from hub.log.read import MAIN, EventTypes, Reader
 from hub.migrate import migrate
-from hub.projector import BATCH, Pump, catch_up, restart, wait
+from hub.projector import BATCH, catch_up, wait
+from hub.pump import Pump
 from hub.view import View
 from projections import READ_MODELS
 from projections.card import card_of
@@ -159,8 +162,7 @@ def measure_pump(filled: Filled, head: int, events: int) -> float:
 def where_the_time_goes(filled: Filled, head: int) -> str:
     """Microseconds of processor an event: reading and decoding, folding and packing, PostgreSQL's part."""
     with connect(filled.url, autocommit=True) as connection:
-        for model in READ_MODELS:
-            restart(connection, model)
+        empty(connection)
         began, position = time.process_time(), 0
         with collector_at_rest():
             while events := filled.reader.after(connection, position, BATCH):
@@ -172,6 +174,13 @@ def where_the_time_goes(filled: Filled, head: int) -> str:
         served = processor_time(connection.info.backend_pid) - served
     parts = {"decoding": decoding, "folding": folding, "PostgreSQL": served}
     return "   ".join(f"{name} {1e6 * spent / head:.0f} µs" for name, spent in parts.items())
+
+
+def empty(connection: Connection[Any]) -> None:
+    """Have everything folded from the beginning."""
+    with connection.transaction():
+        connection.execute("DELETE FROM read_model")
+        connection.execute(f"TRUNCATE {', '.join(model.name for model in READ_MODELS)}".encode())
 
 
 def processor_time(pid: int) -> float:
@@ -232,9 +241,7 @@ def report(url: str, events: int, records: int) -> list[Figure]:
     head = filled.append(filled.touches(events))
     live = measure_pump(filled, head, events)
     with connect(url) as connection:
-        for model in READ_MODELS:
-            restart(connection, model)
-        connection.commit()
+        empty(connection)
     say("all of it, from the beginning", f"{measure_pump(filled, head, head):,.0f} events/s")
     say("an event costs", where_the_time_goes(filled, head))
     shown = measure_live(filled)

@@ -1,20 +1,15 @@
-"""The read side: one pump folds the log into all healthy read models, rows and positions in one transaction a batch.
+"""The read side: the log is folded into read models, rows and positions in one transaction a batch.
 
 Models at different positions catch up in step: the hindmost advance to where the next are, then they go on together.
-A model that fails leaves the pump at its last good event, with the offending one named; the others go on.
+A model that fails is left at its last good event, with the offending one named; the others go on.
 """
 
 from __future__ import annotations
 
 import logging
-import select
-import socket
 import time
 from collections.abc import Callable, Sequence
-from contextlib import closing
 from dataclasses import dataclass
-from threading import Event as Flag
-from threading import Thread
 from traceback import extract_tb
 from typing import Any
 
@@ -26,14 +21,10 @@ from hub.database import load_queries
 from hub.errors import Behind
 from hub.events.base import Recorded
 from hub.log.ahead import Ahead, collector_at_rest
-from hub.log.append import channel
 from hub.log.read import Reader
-from hub.observer import Observers
 from hub.rows import Key, ReadModel, Table
 
 BATCH = 5_000  # Events a transaction.
-POLL = 1.0  # Seconds after which the log is looked at, and the lead asked for, even if nobody rang.
-BACK_OFF = 5.0  # Seconds a pump that keeps failing waits at most before it tries again.
 
 SQL = load_queries(__file__)
 _log = logging.getLogger(__name__)
@@ -57,98 +48,15 @@ class Standing:
     error: str | None = None
 
 
-class Pump:
-    """Folds while it leads; of the pumps of all processes one leads, the others wait to take over.
-
-    The lead is a session lock of the connection that writes the rows: who lost the connection can commit nothing.
-    """
-
-    def __init__(
-        self,
-        connect: Callable[[], Connection[Any]],
-        reader: Reader,
-        models: Models,
-        batch: int = BATCH,
-        observers: Observers = (),
-    ) -> None:
-        self._connect, self._reader, self._models, self._batch = connect, reader, models, batch
-        self._observers = observers
-        self._stopping, self._leading, self._rung = Flag(), Flag(), Flag()
-        self._bell, self._ear = socket.socketpair()
-        self._thread = Thread(target=self._run, name="hub-pump", daemon=True)
-
-    @property
-    def leading(self) -> bool:
-        return self._leading.is_set()
-
-    def start(self) -> None:
-        self._thread.start()
-
-    def stop(self) -> None:
-        """Finish the batch at hand, give up the lead, end the thread."""
-        self._stopping.set()
-        self._bell.send(b"!")
-        if self._thread.ident is not None:
-            self._thread.join()
-        self._bell.close()
-        self._ear.close()
-
-    def _run(self) -> None:
-        failures = 0
-        while not self._stopping.is_set():
-            started = time.monotonic()
-            try:
-                with closing(self._connect()) as connection:
-                    self._serve(connection)
-            except Exception as error:  # Whatever it was, the thread must outlive it.
-                failures = 0 if time.monotonic() - started > BACK_OFF else failures + 1
-                _log.warning("the pump starts anew: %s", describe(error))
-                self._stopping.wait(min(0.05 * 2**failures, BACK_OFF))
-            finally:
-                self._leading.clear()
-
-    def _serve(self, connection: Connection[Any]) -> None:
-        connection.autocommit = True
-        while connection.execute(SQL["lead"]).fetchone() != (True,):
-            if self._idle(connection):
-                return
-        connection.add_notify_handler(lambda _: self._rung.set())
-        connection.execute(f"LISTEN {channel(self._reader.log)}".encode())  # Before the first read: nothing is missed.
-        _enrol(connection, self._models)
-        self._leading.set()
-        with closing(Ahead(self._connect, self._reader)) as ahead:
-            folding = _Folding(connection, self._reader, self._models, self._batch, ahead)
-            while not self._stopping.is_set():
-                self._rung.clear()
-                started = time.monotonic()
-                if events := folding.advance():
-                    for each in self._observers:
-                        each.folded(events, folding.reached, time.monotonic() - started)
-                elif self._idle(connection):
-                    break
-        connection.execute(SQL["give_up"])  # The server notices a closed connection only a little later.
-
-    def _idle(self, connection: Connection[Any]) -> bool:
-        """Wait until somebody rings, or a second; answers whether to stop."""
-        if not self._rung.is_set():
-            select.select([connection.fileno(), self._ear.fileno()], [], [], POLL)
-            connection.execute(b"")  # Takes in what arrived, and raises when the connection is gone.
-        return self._stopping.is_set()
-
-
 def catch_up(connection: Connection[Any], reader: Reader, models: Models, batch: int = BATCH) -> None:
-    """Fold what the log holds by now, in this thread. `connection` is in autocommit or idle."""
-    _enrol(connection, models)
-    folding = _Folding(connection, reader, models, batch)
+    """Fold what the log holds by now, in this thread. `connection` is in autocommit or idle.
+
+    A model whose rows are of another version of its fold is left alone.
+    """
+    enrol(connection, models)
+    folding = Folding(connection, reader, models, batch)
     while folding.advance():
         pass
-
-
-def restart(connection: Connection[Any], model: ReadModel[Any]) -> None:
-    """Empty a read model, failed or not, so that it is folded from the beginning."""
-    with connection.transaction():
-        connection.execute(SQL["restart"], (model.version, model.name))
-        Table(connection, model).empty()
 
 
 def wait(connection: Connection[Any] | ConnectionPool[Connection[Any]], position: int, timeout: float = 5.0) -> None:
@@ -191,18 +99,21 @@ def _nobodys_fault(error: Exception) -> bool:
     return isinstance(error, MemoryError)
 
 
-def _enrol(connection: Connection[Any], models: Models) -> None:
-    """Give each model its line; one whose fold has a newer version starts from the beginning."""
+def enrol(connection: Connection[Any], models: Models, far: int = 1 << 62) -> list[ReadModel[Any]]:
+    """Give each model its line; answers those whose rows are of an older fold, which are to be folded anew.
+
+    A newcomer starts at the beginning. Where the others are more than `far` events on, it counts as folded by
+    version 0: catching up in step, it would hold them back.
+    """
     with connection.transaction():
         for model in models:
-            connection.execute(SQL["enrol"], (model.name, model.version))
-            row = connection.execute(SQL["version"], (model.name,)).fetchone()
-            if row is not None and row[0] < model.version:
-                restart(connection, model)
+            connection.execute(SQL["enrol"], {"name": model.name, "version": model.version, "far": far})
+        versions: dict[str, int] = dict(connection.execute(SQL["versions"]).fetchall())
+    return [model for model in models if versions[model.name] < model.version]
 
 
-class _Folding:
-    """Read models on one connection, batch by batch."""
+class Folding:
+    """Read models on one connection, batch by batch. Its tables are those that the search path leads to."""
 
     def __init__(
         self,
@@ -221,8 +132,8 @@ class _Folding:
         if not connection.autocommit:
             connection.commit()
 
-    def advance(self) -> int:
-        """Fold one batch into the hindmost models; answers how many events it had."""
+    def advance(self, end: int | None = None) -> int:
+        """Fold one batch, not beyond `end`, into the hindmost models; answers how many events it had."""
         with collector_at_rest(), self._connection.transaction():
             places: dict[str, int] = dict(
                 self._connection.execute(SQL["places"], self._enrolled, prepare=True).fetchall()
@@ -231,6 +142,8 @@ class _Folding:
                 return 0
             low = min(places.values())
             limit = min([self._batch, *(place - low for place in places.values() if place > low)])
+            if end is not None and (limit := min(limit, end - low)) <= 0:
+                return 0
             events = self._ahead.take(low, limit) if self._ahead else []
             events = events or self._reader.after(self._connection, low, limit)
             if not events:

@@ -4,22 +4,13 @@
 SELECT set_config(name, 'off', false)
 FROM unnest('{synchronous_commit, enable_hashjoin, enable_mergejoin, enable_seqscan}'::text[]) AS name
 
--- name: lead
-SELECT pg_try_advisory_lock(hashtextextended('hub.projector', 0))
-
--- name: give_up
-SELECT pg_advisory_unlock(hashtextextended('hub.projector', 0))
-
 -- name: enrol
-INSERT INTO read_model (name, version) VALUES (%s, %s) ON CONFLICT (name) DO NOTHING
+INSERT INTO read_model (name, version)
+SELECT %(name)s, CASE WHEN max(position) FILTER (WHERE state = 'live') > %(far)s THEN 0 ELSE %(version)s END FROM read_model
+ON CONFLICT (name) DO NOTHING
 
--- name: version
-SELECT version FROM read_model WHERE name = %s FOR UPDATE
-
--- name: restart
-UPDATE read_model
-SET version = %s, position = 0, state = 'live', failed_event = NULL, failed_position = NULL, error = NULL, updated_at = now()
-WHERE name = %s
+-- name: versions
+SELECT name, version FROM read_model
 
 -- name: places
 -- A model of another version is folded by another release.

@@ -132,9 +132,6 @@ class Table(Generic[R]):
         with self._connection.cursor().copy(self._put) as copy:
             copy.write(COPY_HEADER + body + COPY_TRAILER)
 
-    def empty(self) -> None:
-        self._connection.execute(sql.SQL("TRUNCATE {}").format(sql.Identifier(self._model.name)))
-
 
 def row_cursor(connection: Connection[Any], row: Callable[..., R]) -> Cursor[R]:
     """A cursor whose rows are made by `row`, with ids as text and instants in microseconds."""

@@ -48,7 +48,11 @@ class View:
 
     @contextmanager
     def snapshot(self) -> Iterator[None]:
-        """Everything asked within sees the same rows."""
+        """Everything asked within sees the same rows.
+
+        The lock comes before the snapshot: rows folded anew take the place of others only while nobody asks, so that
+        no snapshot of before meets tables of after.
+        """
         if self.connection.info.transaction_status is not TransactionStatus.IDLE:
             yield
             return
@@ -56,6 +60,7 @@ class View:
         self.connection.read_only = True
         try:
             with self.connection.transaction():
+                self.connection.execute("LOCK TABLE read_model IN ACCESS SHARE MODE", prepare=False)
                 yield
         finally:
             self.connection.isolation_level = self.connection.read_only = None

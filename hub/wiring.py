@@ -34,8 +34,11 @@ from hub.log.read import EventTypes, Reader
 from hub.migrate import migrate, version
 from hub.observer import Observer
 from hub.principals import Principals
-from hub.projector import Pump, Standing, status, wait
+from hub.projector import Standing, status, wait
+from hub.pump import Pump
+from hub.rebuild import Told, rebuild
 from hub.receipts import Answer
+from hub.rows import ReadModel
 from hub.settings import USUAL, Periods, Settings
 from hub.texts import say
 from hub.view import View
@@ -201,6 +204,10 @@ class Hub:
         """How far each read model is."""
         with self.questions.connection(PATIENCE) as connection:
             return status(connection)
+
+    def rebuild(self, model: ReadModel[Any], told: Told = lambda _: None) -> Standing:
+        """Fold a read model anew beside its rows; see `hub.rebuild.rebuild`."""
+        return rebuild(lambda: connect(self.url), self.reader, model, told)
 
     @contextmanager
     def view(self) -> Iterator[View]:

@@ -35,6 +35,10 @@ ERRORS: Mapping[str, tuple[str, str]] = {
         "The read side has not caught up with that position yet; ask again shortly.",
         "Данные для чтения ещё не догнали эту позицию; повторите запрос чуть позже.",
     ),
+    "being-rebuilt": (
+        "This read model is being rebuilt already.",
+        "Это представление уже строится заново.",
+    ),
     "model-failed": (
         "A read model this question needs has failed.",
         "Представление, нужное для этого вопроса, остановлено из-за ошибки.",

@@ -81,6 +81,18 @@ SENTENCES: Mapping[str, tuple[str, str]] = {
         "There is no read model {model}; there are {models}.",
         "Представления {model} нет; есть {models}.",
     ),
+    "being_rebuilt": (
+        "The read model {model} is being rebuilt already; wait for that to end",
+        "Представление {model} уже строится заново; дождитесь окончания",
+    ),
+    "rows_in_use": (
+        "Somebody reads the read model {model} for too long; its rows are as they were, try again later",
+        "Представление {model} слишком долго кто-то читает; строки прежние, попробуйте позже",
+    ),
+    "model_depended_on": (
+        "Something in the database depends on the table {model}, a view perhaps; drop it before the rebuild.",
+        "От таблицы {model} в базе данных что-то зависит, возможно, view; удалите это перед построением заново.",
+    ),
     "newer_model": (
         "The read model {model} belongs to a newer release; rebuild it with that.",
         "Представление {model} принадлежит более новому выпуску; стройте его заново им.",

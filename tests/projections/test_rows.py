@@ -11,12 +11,13 @@ from typing import Any
 import pytest
 from psycopg import Connection
 
-from hub.projector import catch_up, restart
+from hub.projector import catch_up
 from hub.rows import ReadModel, RowMismatch, Table, row_cursor
 from projections import READ_MODELS
 from projections.facts import facts
 from projections.membership import membership
 from tests.support.events import DAY, HOUR, NOON, Log, a_contact, aside, new_id
+from tests.support.tally import emptied
 
 Rows = dict[str, list[tuple[str, ...]]]
 
@@ -104,8 +105,7 @@ def test_rows_are_the_same_in_batches_of_any_size(
     a_history(log)
     fold()
     live = everything(connection)
-    for model in READ_MODELS:
-        restart(connection, model)
+    emptied(connection, *READ_MODELS)
     assert not any(everything(connection).values())
     catch_up(connection, log.reader, READ_MODELS, batch)
     assert everything(connection) == live
@@ -124,8 +124,7 @@ def test_rows_folded_as_events_arrive_equal_those_folded_anew(
     log.append = append_and_fold  # type: ignore[method-assign]
     a_history(log)
     live = everything(connection)
-    for model in READ_MODELS:
-        restart(connection, model)
+    emptied(connection, *READ_MODELS)
     fold()
     assert everything(connection) == live
 

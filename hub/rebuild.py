@@ -1,0 +1,241 @@
+"""Read models folded anew beside the rows that answer meanwhile, and then put in their place.
+
+The rows beside lie in a schema of their own, in tables of the same names, with their own lines of how far they are:
+the same fold runs on them, only the search path differs. Nobody waits but for the last transaction, which folds what
+is left and changes the tables.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing, contextmanager, suppress
+from dataclasses import dataclass
+from threading import Event as Flag
+from threading import Thread
+from typing import Any
+
+import psycopg
+from psycopg import Connection, errors, sql
+
+from hub.database import load_queries
+from hub.errors import Busy, Misconfigured
+from hub.log.ahead import Ahead
+from hub.log.read import Reader
+from hub.projector import BATCH, Folding, Standing, describe, enrol, status
+from hub.rows import ReadModel
+from hub.texts import say
+
+PAUSE = 0.5  # Seconds between two tries to change the tables.
+PATIENCE = 600.0  # Seconds of such tries; somebody may read a table for long.
+RETRY = 5.0  # Seconds after which a renewal that was hindered begins anew.
+
+SQL = load_queries(__file__)
+_log = logging.getLogger(__name__)
+
+Connect = Callable[[], Connection[Any]]
+
+
+class BeingRebuilt(Busy):
+    """This read model is being folded anew already."""
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far the rows beside are."""
+
+    name: str
+    position: int
+    end: int  # As far as the live rows are; it moves.
+    rate: float  # Events a second.
+
+    @property
+    def seconds_left(self) -> float:
+        return (self.end - self.position) / self.rate if self.rate else 0.0
+
+
+Told = Callable[[Progress], None]
+
+
+def rebuild(
+    connect: Connect, reader: Reader, model: ReadModel[Any], told: Told = lambda _: None, batch: int = BATCH
+) -> Standing:
+    """Fold a read model from the first event and change the rows; answers how it is then.
+
+    `told` hears of each batch; what it raises ends the rebuild. Where an event cannot be folded, the answer says
+    `failed`, and the rows stay as they were. Raises BeingRebuilt, Misconfigured when the rows are of a newer release,
+    Busy when somebody reads them for too long.
+    """
+    with _beside(connect, reader, model, batch) as rows:
+        rows.catch_up(told)
+        rows.analyse()
+        given_up = time.monotonic() + PATIENCE
+        while True:
+            rows.catch_up(told)
+            if (failed := rows.failed()) is not None:
+                return failed
+            if rows.change():
+                return rows.standing()
+            if time.monotonic() > given_up:
+                raise Busy(say("rows_in_use", model=model.name))
+            time.sleep(PAUSE)
+
+
+class Renewal:
+    """Folds outdated models anew, one after the other, in a thread that goes on until they are done."""
+
+    def __init__(self, connect: Connect, reader: Reader, outdated: Sequence[ReadModel[Any]], batch: int) -> None:
+        self._connect, self._reader, self._outdated, self._batch = connect, reader, list(outdated), batch
+        self._stopping = Flag()
+        self._thread = Thread(target=self._run, name="hub-renewal", daemon=True)
+        if outdated:
+            self._thread.start()
+
+    def close(self) -> None:
+        self._stopping.set()
+        if self._thread.ident is not None:
+            self._thread.join()
+
+    def _run(self) -> None:
+        with suppress(_Stopped):
+            while self._outdated:
+                try:
+                    rebuild(self._connect, self._reader, self._outdated[0], self._going_on, self._batch)
+                    del self._outdated[0]
+                except BeingRebuilt:
+                    self._pause()
+                    self._look()
+                except Exception as error:  # Whatever it was, the rows are as they were, and it is tried again.
+                    _log.warning("the renewal of %s begins anew: %s", self._outdated[0].name, describe(error))
+                    self._pause()
+
+    def _going_on(self, _: Progress) -> None:
+        if self._stopping.is_set():
+            raise _Stopped
+
+    def _pause(self) -> None:
+        if self._stopping.wait(RETRY):
+            raise _Stopped
+
+    def _look(self) -> None:
+        """Leave out what somebody else has done."""
+        with suppress(psycopg.OperationalError), closing(self._connect()) as connection:
+            self._outdated = enrol(connection, self._outdated)
+
+
+class _Stopped(Exception):
+    """The pump is told to stop."""
+
+
+@contextmanager
+def _beside(connect: Connect, reader: Reader, model: ReadModel[Any], batch: int) -> Iterator[_Beside]:
+    """Empty rows beside the live ones, gone at the end unless they took their place."""
+    with closing(connect()) as connection, closing(Ahead(connect, reader)) as ahead:
+        connection.autocommit = True
+        if connection.execute(SQL["alone"], (model.name,)).fetchone() != (True,):
+            raise BeingRebuilt(say("being_rebuilt", model=model.name))
+        rows = _Beside(connection, reader, model, batch, ahead)
+        try:
+            yield rows
+        finally:
+            with suppress(psycopg.OperationalError):  # The next rebuild, or the clean-up, takes away what is left.
+                rows.clear()
+
+
+class _Beside:
+    """A read model's rows beside the live ones, on a connection that holds the lock of its rebuild."""
+
+    def __init__(
+        self, connection: Connection[Any], reader: Reader, model: ReadModel[Any], batch: int, ahead: Ahead
+    ) -> None:
+        self._connection, self._reader, self._model = connection, reader, model
+        self._started, self._folded = time.monotonic(), 0
+        self._refuse_a_newer_one()
+        self.clear()
+        with self._as_owner():
+            connection.execute(self._sql("make"))
+            for (statement,) in connection.execute(SQL["alike"], (model.name,)).fetchall():
+                connection.execute(statement)
+        connection.execute(SQL["beside"])
+        enrol(connection, [model])
+        self._folding = Folding(connection, reader, [model], batch, ahead)
+
+    def catch_up(self, told: Told) -> None:
+        """Fold as far as the live rows are, or as far as can be."""
+        while count := self._folding.advance(end := self._end()):
+            self._folded += count
+            place, _ = self._place()
+            told(Progress(self._model.name, place, end, self._folded / (time.monotonic() - self._started)))
+
+    def failed(self) -> Standing | None:
+        """Where the fold failed, if it did."""
+        if not self._place()[1]:
+            return None
+        self._connection.execute(SQL["fail"], {"name": self._model.name, "version": self._model.version})
+        return self.standing()
+
+    def analyse(self) -> None:
+        """Tell the planner what it knew of the rows before."""
+        with self._as_owner():
+            self._connection.execute(self._sql("analyse"))
+
+    def change(self) -> bool:
+        """Put these rows in place of the live ones; answers False when that is not possible now."""
+        changed = False
+        try:
+            with self._connection.transaction():
+                self._connection.execute(SQL["hold"], prepare=False)
+                self._refuse_a_newer_one()
+                self._folding.advance(end := self._end())  # One batch at most, for now everybody waits.
+                place, failed = self._place()
+                if failed or place < end:
+                    raise psycopg.Rollback
+                name, version = self._model.name, self._model.version
+                self._connection.execute(SQL["settle"], {"name": name, "version": version, "position": place})
+                self._connection.execute(SQL["forget"], (name,))
+                self._connection.execute(SQL["as_owner"], prepare=False)
+                self._connection.execute(self._sql("put"), prepare=False)
+                changed = True
+        except (errors.LockNotAvailable, errors.DeadlockDetected):
+            return False
+        except errors.DependentObjectsStillExist:
+            raise Misconfigured(say("model_depended_on", model=self._model.name)) from None
+        if changed:
+            self._connection.execute("RESET search_path")
+        return changed
+
+    def standing(self) -> Standing:
+        """How the rows are that the search path leads to: those beside, and the live ones once they are changed."""
+        return next(each for each in status(self._connection, self._reader.log) if each.name == self._model.name)
+
+    def clear(self) -> None:
+        """Leave no rows beside."""
+        with self._connection.transaction():
+            self._connection.execute(SQL["forget"], (self._model.name,))
+            self._connection.execute(SQL["as_owner"], prepare=False)
+            self._connection.execute(self._sql("drop"))
+
+    def _refuse_a_newer_one(self) -> None:
+        (version,) = self._connection.execute(SQL["version"], (self._model.name,)).fetchone() or (0,)
+        if version > self._model.version:
+            raise Misconfigured(say("newer_model", model=self._model.name))
+
+    def _end(self) -> int:
+        (end,) = self._connection.execute(SQL["end"], (self._reader.log,), prepare=True).fetchone() or (0,)
+        return int(end)
+
+    def _place(self) -> tuple[int, bool]:
+        """How far these rows are, and whether they cannot go on."""
+        row = self._connection.execute(SQL["place"], (self._model.name,), prepare=True).fetchone()
+        return row or (0, False)
+
+    @contextmanager
+    def _as_owner(self) -> Iterator[None]:
+        """A transaction of the role that owns the tables."""
+        with self._connection.transaction():
+            self._connection.execute(SQL["as_owner"], prepare=False)
+            yield
+
+    def _sql(self, name: str) -> sql.Composed:
+        return sql.SQL(SQL[name]).format(table=sql.Identifier(self._model.name))
