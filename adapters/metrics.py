@@ -26,8 +26,8 @@ from hub.texts import code_of
 
 if TYPE_CHECKING:
     from hub import Hub
-    from hub.desk import Asked, Slice
     from hub.log.append import Append
+    from hub.slice import Asked, Slice
 
 STATES = ("live", "catching_up", "failed")
 _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)

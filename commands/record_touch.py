@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
-from typing import Annotated, Any, ClassVar, Literal
+from types import MappingProxyType
+from typing import Annotated, Any, ClassVar, Literal, NamedTuple
 
 from pydantic import Field
 
@@ -20,10 +20,10 @@ from hub.opening import Unnameable, key_of, opening, with_facts
 from hub.statements import Facts, Identifiers, Standing, Stated
 from hub.subject import Subject, by_id, by_key, holding, is_foreign, member_of, registered
 
-AS_SAID = (
-    "channel", "direction", "kind", "purpose", "topic", "campaign", "offer",
-    "in_reply_to", "answers", "asks", "resolved",
-)  # fmt: skip
+AS_SAID = frozenset({
+    "channel", "kind", "purpose", "topic", "campaign", "offer", "in_reply_to", "answers", "asks", "resolved",
+})  # fmt: skip
+STRINGS = frozenset({"sender", "matter", "agent", "provider_id", "source_event"})
 Data = Annotated[dict[str, str | bool | int | float], Field(max_length=200)]
 
 
@@ -58,14 +58,13 @@ class RecordTouch(Command):
     resolved: bool | None = None
 
 
-@dataclass(frozen=True)
-class Touched:
+class Touched(NamedTuple):
     """The record touched, what its source has said, the strings' ids, and the contact this is, if it is known."""
 
     subject: Subject | None  # None: nobody can be named.
     key: str = ""
     standing: Standing = Standing()
-    names: Mapping[str, Name] = field(default_factory=dict)
+    names: Mapping[str, Name] = MappingProxyType({})
     contacts: tuple[Recorded, ...] = ()  # What was recorded before about the contact this may be.
     unnameable: Unnameable | None = None
 
@@ -80,27 +79,28 @@ def boundary(command: RecordTouch, known: Known) -> Boundary[Touched]:
         told = statements.check(command.facts, {}, known).told
         stating = bool(command.identifiers or command.identifier or command.facts.keys() & {"phone", "email"})
         yield statements.scopes(subject.record, told, stating, known.periods.confirm_after)
-    names = yield from named(
-        known,
-        {
-            "sender": command.sender,
-            "matter": command.matter,
-            "agent": command.agent,
-            "provider": command.provider_id,
-            "source_event": command.source_event,
-        },
-        scoped_to=command.source or known.principal.source or "",
-    )
-    before = [each for kind in OF_A_CONTACT & names.keys() for each in names[kind].said_in]
+    names = {} if STRINGS.isdisjoint(command.model_fields_set) else (yield from _names(command, known))
+    before = [each for kind in OF_A_CONTACT if kind in names for each in names[kind].said_in]
     if command.direction == "out" and command.reservation is not None:
         (reserved,) = yield (Scope.of(TouchRecorded, tag=f"contact:{command.reservation}", opened=True),)
         before = [*reserved, *before]
     return Touched(subject, key, names=names, contacts=tuple(before))
 
 
+def _names(command: RecordTouch, known: Known) -> Boundary[dict[str, Name]]:
+    wanted = {
+        "sender": command.sender,
+        "matter": command.matter,
+        "agent": command.agent,
+        "provider": command.provider_id,
+        "source_event": command.source_event,
+    }
+    return (yield from named(known, wanted, scoped_to=command.source or known.principal.source or ""))
+
+
 def _subject(command: RecordTouch, known: Known) -> Boundary[tuple[Subject, str]]:
     if command.customer is None:
-        stated = with_facts(command.identifiers, command.facts)
+        stated = {} if command.key is not None else with_facts(command.identifiers, command.facts)
         if command.identifier is not None:
             stated.setdefault(command.identifier.kind, command.identifier.value)
         source, key = key_of(command.source, command.key, stated, known)
@@ -130,7 +130,7 @@ def _subject(command: RecordTouch, known: Known) -> Boundary[tuple[Subject, str]
 def evolve(state: Touched, recorded: Recorded) -> Touched:
     if type(recorded.event) not in statements.STATEMENTS:
         return state
-    return replace(state, standing=statements.evolve(state.standing, recorded))
+    return state._replace(standing=statements.evolve(state.standing, recorded))
 
 
 def decide(command: RecordTouch, state: Touched, known: Known) -> Outcome:
@@ -194,7 +194,10 @@ def _touch(
     if unfit:
         quarantined, content["quarantined"] = statements.set_aside(unfit, known)
     secrets = [Secret(subject.record, content, tags)] if content or tags else []
-    said: dict[str, Any] = {name: value for name in AS_SAID if (value := getattr(command, name)) is not None}
+    said: dict[str, Any] = {
+        name: value for name in AS_SAID & command.model_fields_set if (value := getattr(command, name)) is not None
+    }
+    said["direction"] = command.direction
     said.update((kind, name.id) for kind, name in state.names.items())
     if used is not None:
         said["identifier"] = used

@@ -10,15 +10,17 @@ from threading import Lock
 
 from hub.events.base import Instant
 
-_UUID7 = Struct(">IHHB7s").pack
+_UUID7 = Struct(">QQ").pack
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 MICROSECOND = timedelta(microseconds=1)
 DAY = 24 * 60 * 60 * 1_000_000  # Microseconds.
 FUTURE_ALLOWED = 5 * 60 * 1_000_000  # Microseconds; clocks of channels are not ours.
 
+_DRAWN = Struct(">512Q")
+
 _lock = Lock()
 _last = 0
-_chance = b""  # Drawn from the system for many ids at once.
+_chance: list[int] = []  # Drawn from the system for many ids at once.
 
 
 def now() -> Instant:
@@ -40,11 +42,11 @@ def fresh_id() -> bytes:
 
     Ids of one process ascend, so that they fall beside each other in indexes.
     """
-    global _last, _chance
+    global _last
+    at = time.time_ns() * 4096 // 1_000_000
     with _lock:
         if not _chance:
-            _chance = os.urandom(8 * 512)
-        low, _chance = _chance[:8], _chance[8:]
-        ms, fraction = divmod(time.time_ns(), 1_000_000)
-        _last = sub = max(_last + 1, ms << 12 | fraction * 4096 // 1_000_000)
-    return _UUID7(sub >> 28, sub >> 12 & 0xFFFF, 0x7000 | sub & 0xFFF, low[0] & 0x3F | 0x80, low[1:])
+            _chance.extend(_DRAWN.unpack(os.urandom(_DRAWN.size)))
+        chance = _chance.pop()
+        _last = at = at if at > _last else _last + 1
+    return _UUID7(at >> 12 << 16 | 0x7000 | at & 0xFFF, chance >> 2 | 1 << 63)

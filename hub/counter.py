@@ -17,11 +17,12 @@ from typing import Generic, TypeVar
 
 import psycopg
 
-from hub.desk import Asked, Desk, Slice
+from hub.desk import Desk
 from hub.errors import Busy, HubError
 from hub.observer import Observers
 from hub.projector import describe
 from hub.receipts import Answer
+from hub.slice import Asked, Slice
 from hub.texts import say
 
 ROOM = 1_000  # Commands that may wait; whoever comes then is asked to come again.

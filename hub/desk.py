@@ -9,80 +9,27 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, field
+from operator import attrgetter
 from typing import Any
 
 from psycopg import Connection
 
-from hub import receipts
-from hub.decider import Decider, Draft, Known, Outcome, Principal, Secret
-from hub.errors import Busy, Conflict, Erased, HubError, IdReused
-from hub.events import Envelope, Recorded, RecordOpened, SealPointer, encode
-from hub.events.base import uuid_bytes
-from hub.keys import RecordKey, Vault
-from hub.log import wire
-from hub.log.append import AlreadyAnswered, Append, Receipt, Writer
-from hub.log.read import MAIN, Reader, Scope, Snapshot
+from hub import receipts, writing
+from hub.decider import Draft, Known, Outcome, Secret
+from hub.errors import Busy, Conflict, HubError, IdReused
+from hub.events import Envelope, RecordOpened
+from hub.keys import Vault
+from hub.log.append import AlreadyAnswered, Writer
+from hub.log.read import Reader, Snapshot
+from hub.log.wire import tag_of
 from hub.names import Name, house_drafts, id_of, new_strings
-from hub.receipts import Answer
+from hub.slice import Asked, Line, Slice
 from hub.texts import say
-from hub.walk import UNPLACED, Ahead, Walk, alone, in_step
+from hub.walk import Ahead, Walk, alone, in_step
 
 ROUNDS = 5
 
-
-@dataclass(slots=True)
-class Asked:
-    """A command that passed its checks; in the end it has an answer or an error."""
-
-    principal: Principal
-    decider: Decider[Any, Any]
-    command: Any
-    id: str
-    request: bytes  # HMAC of principal and id
-    body: bytes  # HMAC of the whole command
-    known: Known
-    may_be_known: bool = True  # The id came from outside, so a receipt may exist.
-    look_up: bool = True  # Look for the receipt before deciding; else only when the append finds it, or a rule refuses.
-    answer: Answer | None = None
-    error: Exception | None = None
-    rounds: int = 0
-    trace: Any = None  # Where it came from, for an observer that follows it through the hub.
-
-    @property
-    def asked(self) -> tuple[str, bytes]:
-        return self.principal.id, self.request
-
-
-@dataclass(slots=True)
-class _Line:
-    """A decided line, ready to be appended."""
-
-    asked: Asked
-    outcome: Outcome
-    walk: Walk
-    drafts: Sequence[Draft]
-    tagged: Sequence[tuple[tuple[str, ...], list[bytes]]]  # Of each draft the open tags, as text and hashed.
-    envelope: Envelope
-    kept: bytes
-    prepared: list[wire.Prepared] = field(default_factory=list)
-
-
-@dataclass(slots=True)
-class Slice:
-    """Lines on their way: decided and submitted, not yet answered."""
-
-    ahead: Ahead
-    head: int = 0
-    lines: list[_Line] = field(default_factory=list)
-    append: Append | None = None
-    items: list[list[int]] = field(default_factory=list)  # The lines that need each item of the condition.
-    twins: list[tuple[Asked, Asked]] = field(default_factory=list)  # The same id twice in one slice.
-    made: dict[str, RecordKey] = field(default_factory=dict)  # Keys of records opened here.
-    doubtful: list[Asked] = field(
-        default_factory=list
-    )  # Refused on what was decided ahead and may yet come to nothing.
-    before: Append | None = None  # What the slice before it writes, where anything was decided on that.
+_position = attrgetter("position")
 
 
 class Desk:
@@ -217,53 +164,25 @@ class Desk:
             return
         known = asked.known
         drafts = _with_names(known, outcome, walk.names)
-        number, envelope, tagged = len(slice.lines), _envelope(asked, walk.names), []
+        number, envelope, tags = len(slice.lines), _envelope(asked, walk.names), []
         for draft in drafts:
             if not draft.id:
                 draft.id = known.new_id()
-            tags = tuple(draft.event.tags())
-            hashed = [wire.tag_of(tag) for tag in tags]
-            tagged.append((tags, hashed))
-            sealed = {tag: n for n, secret in enumerate(draft.secrets) for tag in secret.tags}
-            contents = {n: secret.content for n, secret in enumerate(draft.secrets)}
-            place = UNPLACED + slice.ahead.count
-            ahead = Recorded(draft.event, place, draft.id, known.now, envelope, (), sealed, contents)
-            slice.ahead.add(number, ahead, [*hashed, *sealed])
+            texts = tuple(draft.event.tags())
+            hashed = [tag_of(text) for text in texts]
+            tags.append((texts, hashed))
+            slice.ahead.add(number, draft, known.now, envelope, hashed)
             if isinstance(draft.event, RecordOpened):
                 slice.made[draft.event.record] = self._vault.make(draft.event.record)
-                slice.ahead.opens(draft.event.record)
-        slice.lines.append(_Line(asked, outcome, walk, drafts, tagged, envelope, receipts.kept(outcome, drafts)))
+        slice.lines.append(Line(asked, outcome, walk, drafts, tags, envelope, receipts.kept(outcome, drafts)))
 
     def _prepare(self, slice: Slice, connection: Connection[Any], before: Slice | None) -> None:
-        """Seal, encode and hash the drafts of every line. A line whose record has no key any more is answered so."""
+        """Everything that can be done before the log is locked."""
         keys = (before.made if before else {}) | slice.made
-        wanted = {s.record for line in slice.lines for draft in line.drafts for s in draft.secrets} - keys.keys()
-        keys |= self._vault.keys_of(connection, wanted)
+        wanted = {s.record for line in slice.lines for draft in line.drafts for s in draft.secrets}
+        keys |= self._vault.keys_of(connection, wanted - keys.keys())
         for line in slice.lines:
-            try:
-                line.prepared = [
-                    self._prepared(draft, tags, hashed, line.envelope, keys)
-                    for draft, (tags, hashed) in zip(line.drafts, line.tagged, strict=True)
-                ]
-            except KeyError:
-                line.asked.error = Erased()
-
-    def _prepared(
-        self,
-        draft: Draft,
-        tags: tuple[str, ...],
-        hashed: list[bytes],
-        envelope: Envelope,
-        keys: dict[str, RecordKey],
-    ) -> wire.Prepared:
-        id, name = uuid_bytes(draft.id), draft.event.stored_name
-        seals, sealed_tags = [], []
-        for n, secret in enumerate(draft.secrets):
-            seals.append(self._vault.seal(keys[secret.record], secret.record, id, n, secret.content, secret.retention))
-            sealed_tags.extend([(tag, n) for tag in secret.tags])
-        pointers = [SealPointer(n, s.record, s.retention, s.digest.hex()) for n, s in enumerate(seals)]
-        data = encode(draft.event, envelope, pointers)
-        return wire.prepare(id, self._reader.types.number(name), name, tags, data, hashed, sealed_tags, seals)
+            writing.prepare(line, keys, self._reader.types, self._vault)
 
     def _without_failed(self, slice: Slice, before: Slice | None) -> Slice:
         again = self.begin(self._afresh([line.asked for line in slice.lines if line.asked.error is None]), before)
@@ -272,27 +191,9 @@ class Desk:
         return again
 
     def _submit(self, slice: Slice) -> None:
-        if not slice.lines:
-            return
-        events: list[wire.Prepared] = []
-        given: list[Receipt] = []
-        needed: dict[Scope, list[int]] = {}
-        opened: list[str] = []
-        for number, line in enumerate(slice.lines):
-            asked, count = line.asked, len(line.drafts)
-            given.append(Receipt(asked.principal.raw_id, asked.request, asked.body, len(events), count, line.kept))
-            events.extend(line.prepared)
-            opened.extend([each.event.record for each in line.drafts if isinstance(each.event, RecordOpened)])
-            for scope in line.walk.scopes:
-                if scope.condition:
-                    needed.setdefault(scope, []).append(number)
-        slice.items = list(needed.values())
-        made = [(uuid_bytes(record), slice.made[record]) for record in opened]
-        keys = [(record, 0, key.number, key.epoch, key.wrapped or b"") for record, key in made]
-        predecessors = () if slice.before is None else (slice.before,)
-        items = [self._reader.item(scope) for scope in needed]
-        slice.append = Append(MAIN, events, items, slice.head, predecessors, keys, given)
-        self._writer.submit(slice.append)
+        if slice.lines:
+            slice.append = writing.appended(slice, self._reader)
+            self._writer.submit(slice.append)
 
     def _decide_again(self, slice: Slice, conflict: Conflict) -> None:
         """Submit the lines nobody disturbed once more as they are, and decide the others anew."""
@@ -303,12 +204,8 @@ class Desk:
         for number, line in enumerate(slice.lines):
             if line.walk.built_on & disturbed:
                 disturbed.add(number)
-        kept = [line for number, line in enumerate(slice.lines) if number not in disturbed]
-        if kept:
-            renumbered = {n: new for new, n in enumerate(n for n in range(len(slice.lines)) if n not in disturbed)}
-            for line in kept:
-                line.walk.built_on = {renumbered[n] for n in line.walk.built_on}
-            undisturbed = Slice(slice.ahead, slice.head, kept, made=_made_in(kept, slice), before=slice.before)
+        if len(disturbed) < len(slice.lines):
+            undisturbed = slice.without(disturbed)
             self._submit(undisturbed)
             self.finish(undisturbed)
         self._again([line.asked for number, line in enumerate(slice.lines) if number in disturbed])
@@ -341,16 +238,10 @@ def _outcome(asked: Asked, walk: Walk) -> Outcome:
     state = walk.state
     events = list(walk.read.values())
     if len(events) > 1:
-        events.sort(key=lambda event: event.position)
+        events.sort(key=_position)
     for event in events:
         state = asked.decider.evolve(state, event)
     return asked.decider.decide(asked.command, state, asked.known)
-
-
-def _made_in(lines: Sequence[_Line], slice: Slice) -> dict[str, RecordKey]:
-    """The keys of the records that these lines open."""
-    opened = [each.event.record for line in lines for each in line.drafts if isinstance(each.event, RecordOpened)]
-    return {record: slice.made[record] for record in opened}
 
 
 def _envelope(asked: Asked, names: dict[str, Name]) -> Envelope:

@@ -13,11 +13,11 @@ from pydantic import ValidationError
 
 from hub import clock
 from hub.decider import Decider, Known, Principal
-from hub.desk import Asked
 from hub.errors import Flaw, Forbidden, Invalid
 from hub.events import Instant, RecordId
 from hub.keys import Fingerprints
 from hub.settings import USUAL, Periods
+from hub.slice import Asked
 
 EARLIEST = clock.instant(datetime(1000, 1, 1, tzinfo=UTC))  # Before it, nothing was ever written down.
 
@@ -80,7 +80,7 @@ class Intake:
         if b"\\u0000" in canonical and (flaws := list(strange_characters(parsed))):
             raise Invalid(*flaws)
         try:
-            command = decider.command.model_validate_json(canonical)
+            command = decider.command.__pydantic_validator__.validate_json(canonical)  # model_validate_json, bare
         except ValidationError as error:
             raise Invalid(*flaws_of(error.errors(include_url=False, include_input=False))) from None
         now = self._now()

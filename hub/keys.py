@@ -22,9 +22,9 @@ from contextlib import suppress
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
-from struct import pack
+from struct import Struct, pack
 from threading import Lock
-from typing import Any
+from typing import Any, NamedTuple
 
 import orjson
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
@@ -37,10 +37,13 @@ KEY_BYTES = 32
 NONCE_BYTES = 12
 CACHED_KEYS = 200_000  # Some 60 MB when full.
 
+_LENGTH = Struct(">I").pack
+_PLACE = Struct(">HI").pack
+
 
 def framed(*parts: bytes) -> bytes:
     """Each part behind its length in 4 big-endian bytes, so that no two lists of parts look alike."""
-    return b"".join(pack(">I", len(part)) + part for part in parts)
+    return b"".join([_LENGTH(len(part)) + part for part in parts])
 
 
 @dataclass(frozen=True)
@@ -162,8 +165,7 @@ class RecordKey:
     epoch: int = 1
 
 
-@dataclass(frozen=True, slots=True)
-class Sealed:
+class Sealed(NamedTuple):
     """A ciphertext as stored, and the digest that stands in the log."""
 
     record: str
@@ -189,7 +191,7 @@ class Vault:
     def make(self, record: str, retention: int = 0) -> RecordKey:
         """A fresh key for a record just being opened. The caller stores it with the record's first event."""
         secret = AESGCM.generate_key(256)
-        nonce = os.urandom(NONCE_BYTES)
+        nonce = _nonce()
         bound = self._tenant + _bytes(record) + pack(">H", retention)
         wrapped = nonce + self._wrapping[self._epoch].encrypt(nonce, secret, bound + pack(">I", self._epoch))
         return RecordKey(1, AESGCM(secret), bound, wrapped, self._epoch)
@@ -205,11 +207,12 @@ class Vault:
 
         Another process may have stored a newer one since; both are good.
         """
-        wanted = {(record, retention) for record in records}
+        wanted = [(record, retention) for record in records]
         with self._lock:
-            known = {each: keys for each in wanted if (keys := self._cache.get(each))}
-        known |= self._read(connection, wanted - known.keys())
-        return {record: keys[-1] for (record, _), keys in known.items()}
+            known = {each[0]: keys[-1] for each in wanted if (keys := self._cache.get(each))}
+        missing = [each for each in wanted if each[0] not in known]
+        known.update((record, keys[-1]) for (record, _), keys in self._read(connection, missing).items())
+        return known
 
     def keys_named(self, connection: Connection[Any], names: Collection[KeyName]) -> dict[KeyName, RecordKey]:
         """The very keys these seals were made under; one that was destroyed is absent."""
@@ -252,14 +255,14 @@ class Vault:
         self, key: RecordKey, record: str, event: bytes, n: int, content: Mapping[str, Any], retention: int = 0
     ) -> Sealed:
         """Encrypt what belongs to `record`, bound to its event and its place in it. `content` is any JSON object."""
-        nonce = os.urandom(NONCE_BYTES)
+        nonce = _nonce()
         plain = orjson.dumps(content, option=orjson.OPT_SORT_KEYS)
-        box = nonce + key.cipher.encrypt(nonce, plain, key.bound + event + pack(">HI", n, key.number))
+        box = nonce + key.cipher.encrypt(nonce, plain, key.bound + event + _PLACE(n, key.number))
         return Sealed(record, retention, key.number, box, seal_digest(box))
 
     def open(self, key: RecordKey, event: bytes, n: int, box: bytes) -> dict[str, Any]:
         """Decrypt a seal. Raises cryptography's InvalidTag when box, event or place do not belong together."""
-        bound = key.bound + event + pack(">HI", n, key.number)
+        bound = key.bound + event + _PLACE(n, key.number)
         opened: dict[str, Any] = orjson.loads(key.cipher.decrypt(box[:NONCE_BYTES], box[NONCE_BYTES:], bound))
         return opened
 
@@ -268,6 +271,21 @@ class Vault:
         nonce, rest = wrapped[:NONCE_BYTES], wrapped[NONCE_BYTES:]
         secret = self._wrapping[epoch].decrypt(nonce, rest, bound + pack(">I", epoch))
         return RecordKey(number, AESGCM(secret), bound)
+
+
+_nonces: list[bytes] = []
+if hasattr(os, "register_at_fork"):  # Else a child would seal with the nonces its parent seals with.
+    os.register_at_fork(after_in_child=_nonces.clear)
+
+
+def _nonce() -> bytes:
+    """12 random bytes nobody was given before. Many are drawn at once: each draw lets go of the interpreter's lock."""
+    while True:
+        try:
+            return _nonces.pop()
+        except IndexError:
+            drawn = os.urandom(NONCE_BYTES * 512)
+            _nonces.extend([drawn[at : at + NONCE_BYTES] for at in range(0, len(drawn), NONCE_BYTES)])
 
 
 def seal_digest(box: bytes) -> bytes:

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from hub.desk import Asked, Slice
     from hub.errors import HubError
     from hub.log.append import Append
+    from hub.slice import Asked, Slice
 
 
 class Observer:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
 from functools import lru_cache
+from typing import NamedTuple
 
 from hub.decider import Boundary, Known
 from hub.errors import Flaw, Invalid, Rejected, Unknown
@@ -22,28 +22,34 @@ from hub.events import (
     SourceRegistered,
 )
 from hub.log.read import Scope
+from hub.log.wire import tag_of
 
+_MEMBERSHIP = frozenset({CustomersMerged.stored_name, CustomersUnmerged.stored_name})
 Reads = Boundary["Subject"]
 
 
-@dataclass(frozen=True, slots=True)
-class Subject:
+class Subject(NamedTuple):
     """A record, opened or about to be, and the customer it belongs to now."""
 
     record: RecordId
     is_open: bool
-    component: Component  # Its members in order of opening; the first is the customer.
+    together: Component | None  # None: the record stands alone.
     source: SourceRegistered | None = None  # Of the command, where it named one.
     key_tag: bytes | None = None  # The fingerprint the record is found by.
     owner: str = ""  # The source whose record it is.
 
     @property
+    def component(self) -> Component:
+        """Its members in order of opening; the first is the customer."""
+        return self.together or Component(members=(self.record,))
+
+    @property
     def members(self) -> tuple[RecordId, ...]:
-        return self.component.members
+        return self.together.members if self.together else (self.record,)
 
     @property
     def customer(self) -> RecordId:
-        return self.component.members[0]
+        return self.members[0]
 
 
 class MembershipChanged(Rejected):
@@ -66,7 +72,7 @@ def by_key(known: Known, source: str, key: str, *, decides_membership: bool = Fa
     assert isinstance(its_source, SourceRegistered)
     if not opened:
         record = known.new_id()
-        return Subject(record, False, Component(members=(record,)), its_source, tag, source)
+        return Subject(record, False, None, its_source, tag, source)
     event = opened[0].event
     assert isinstance(event, RecordOpened)
     (membership,) = yield (membership_of(event.record, only_read=not decides_membership),)
@@ -127,7 +133,7 @@ def member_of(subject: Subject, record: RecordId) -> Reads:
     (opened,) = yield (Scope.opening(record),)
     event = opened[0].event
     assert isinstance(event, RecordOpened)
-    return replace(subject, record=record, owner=event.source)
+    return subject._replace(record=record, owner=event.source)
 
 
 def is_foreign(subject: Subject, known: Known) -> bool:
@@ -137,14 +143,15 @@ def is_foreign(subject: Subject, known: Known) -> bool:
 
 def membership_of(record: RecordId, *, only_read: bool = False) -> Scope:
     """The last event that lists the record's customer; none while the record stands alone."""
-    return Scope.of(CustomersMerged, CustomersUnmerged, tag=f"member:{record}", latest=True, only_read=only_read)
+    return Scope(_MEMBERSHIP, tag_of(f"member:{record}"), not only_read, latest=True)
 
 
-def component_of(record: RecordId, membership: Sequence[Recorded]) -> Component:
+def component_of(record: RecordId, membership: Sequence[Recorded]) -> Component | None:
+    """Whom it was found to be one with last; None while it stands alone."""
     if membership:
         event = membership[-1].event
         assert isinstance(event, MembershipEvent)
         for component in event.components:
             if record in component.members:
                 return component
-    return Component(members=(record,))
+    return None

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
-from hub.decider import Boundary, Command, Decider, Known
+from hub.decider import Boundary, Command, Decider, Draft, Known
 from hub.errors import HubError
-from hub.events import Recorded
+from hub.events import Envelope, Instant, Recorded, RecordOpened
 from hub.log.read import Scope, Snapshot
 from hub.log.wire import tag_of
 from hub.names import Name, named
@@ -46,31 +46,57 @@ class Walk:
         return stage
 
 
+class Foreseen(NamedTuple):
+    """An event decided but not readable yet."""
+
+    line: int
+    place: int
+    draft: Draft
+    now: Instant
+    envelope: Envelope
+
+    def recorded(self) -> Recorded:
+        """How it will be read."""
+        secrets = self.draft.secrets
+        sealed_tags = {tag: n for n, secret in enumerate(secrets) for tag in secret.tags}
+        contents = {n: secret.content for n, secret in enumerate(secrets)}
+        return Recorded(self.draft.event, self.place, self.draft.id, self.now, self.envelope, (), sealed_tags, contents)
+
+
 class Ahead:
     """Events decided but not readable yet: of this slice, and of the one before it that is still being written."""
 
     def __init__(self, before: Ahead | None = None) -> None:
-        self._by_tag: dict[bytes, list[tuple[int, Recorded]]] = {}
+        self._by_tag: dict[bytes, list[Foreseen]] = {}
+        self._opened: list[str] = []
         self._fresh: set[bytes] = set()
         self.count: int = before.count if before else 0
         self.before = before
 
-    def add(self, line: int, event: Recorded, tags: Iterable[bytes]) -> None:
+    def add(self, line: int, draft: Draft, now: Instant, envelope: Envelope, hashed: Iterable[bytes]) -> None:
+        """`hashed` are the event's open tags; its sealed ones are in the draft."""
+        foreseen = Foreseen(line, UNPLACED + self.count, draft, now, envelope)
         self.count += 1
-        entry = (line, event)
-        for tag in tags:
-            if tag in self._by_tag:
-                self._by_tag[tag].append(entry)
+        by_tag = self._by_tag
+        for tag in (*hashed, *(tag for secret in draft.secrets for tag in secret.tags)):
+            if tag in by_tag:
+                by_tag[tag].append(foreseen)
             else:
-                self._by_tag[tag] = [entry]
-
-    def opens(self, record: str) -> None:
-        """Nothing about this record can be in the log yet, so nothing need be read."""
-        self._fresh.update([tag_of(f"{kind}:{record}") for kind in OF_A_RECORD])
+                by_tag[tag] = [foreseen]
+        if isinstance(draft.event, RecordOpened):
+            self._opened.append(draft.event.record)
 
     def unread(self, scopes: Iterable[Scope]) -> Iterable[Scope]:
-        before = self.before._fresh if self.before else ()
-        return [scope for scope in scopes if scope.tag not in self._fresh and scope.tag not in before]
+        """Without those about a record opened here: nothing of it can be in the log yet."""
+        before = self.before._fresh_tags() if self.before else ()
+        mine = self._fresh_tags()
+        return [scope for scope in scopes if scope.tag not in mine and scope.tag not in before]
+
+    def _fresh_tags(self) -> set[bytes]:
+        while self._opened:
+            record = self._opened.pop()
+            self._fresh.update([tag_of(f"{kind}:{record}") for kind in OF_A_RECORD])
+        return self._fresh
 
     def touches(self, scopes: Iterable[Scope]) -> bool:
         mine = self._by_tag
@@ -82,9 +108,9 @@ class Ahead:
         if self.before:
             for _, event in self.before.of(scope):
                 yield -1, event
-        for line, event in self._by_tag.get(scope.tag, ()):
-            if not scope.types or event.event.stored_name in scope.types:
-                yield line, event
+        for each in self._by_tag.get(scope.tag, ()):
+            if not scope.types or each.draft.event.stored_name in scope.types:
+                yield each.line, each.recorded()
 
 
 Question = tuple[Decider[Any, Any], Any, Known]  # with its command

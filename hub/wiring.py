@@ -22,7 +22,7 @@ from commands import CAPABILITIES
 from hub.counter import Counter, Failed, Pipeline
 from hub.database import connect, explained, pool
 from hub.decider import Principal
-from hub.desk import Asked, Desk
+from hub.desk import Desk
 from hub.embedded import EmbeddedPostgres
 from hub.errors import HubError, Misconfigured
 from hub.events import VOCABULARY
@@ -40,6 +40,7 @@ from hub.rebuild import Told, rebuild
 from hub.receipts import Answer
 from hub.rows import ReadModel
 from hub.settings import USUAL, Periods, Settings
+from hub.slice import Asked
 from hub.texts import say
 from hub.view import View
 from projections import READ_MODELS

@@ -14,7 +14,7 @@ from concurrent.futures import Future
 from dataclasses import dataclass, field
 from queue import Empty, SimpleQueue
 from threading import Lock, Thread
-from typing import Any
+from typing import Any, NamedTuple
 
 import psycopg
 from psycopg import Connection
@@ -38,15 +38,14 @@ class AlreadyAnswered(HubError):
     """A command of this append has a receipt; another process, or another request, was first."""
 
 
-@dataclass(frozen=True, slots=True)
-class Receipt:
-    """What a command is answered. Its events are `count` of the append's, from index `first` on."""
+class Receipt(NamedTuple):
+    """What a command is answered. Its events are `written` of the append's, from index `first` on."""
 
     principal: bytes
     request: bytes
     body: bytes
     first: int
-    count: int
+    written: int
     answer: bytes
 
 
@@ -70,8 +69,7 @@ class Append:
     placed: range | None = None  # The positions given, while the outcome is open or when it was success.
 
 
-@dataclass(frozen=True, slots=True)
-class Appended:
+class Appended(NamedTuple):
     """Where the events went. Without events `first` is head + 1."""
 
     first: int
@@ -305,7 +303,7 @@ class Writer:
             (matched,) = probe(connection, log, [append])
         else:
             matched = recent.matched(append.items, after, own)
-        return matched | frozenset(n for n, item in enumerate(append.items) if group.matches(item, after, own))
+        return matched.union(group.matched(append.items, after, own))
 
     def _catch_up(self, connection: Connection[Any], log: int, recent: Recent, head: int, recorded_at: int) -> None:
         """Read what other writers appended since, or start the window anew where that is too much."""
@@ -464,6 +462,6 @@ class _Rows:
         for first, append in self._placed:
             for each in append.receipts:
                 start = first + each.first
-                last = start + each.count - 1
-                place = start if each.count else None
+                last = start + each.written - 1
+                place = start if each.written else None
                 yield wire.receipt_row(each.principal, each.request, each.body, place, last, each.answer)

@@ -14,7 +14,7 @@ from hub.events.base import Event, Instant, Recorded, Vocabulary, uuid_text
 from hub.keys import Vault
 from hub.log.append import SQL as LOG_SQL
 from hub.log.recent import Item
-from hub.log.remembered import RARE, Remembered, is_rare
+from hub.log.remembered import RARE, Remembered
 from hub.log.wire import Prepared, tag_of
 
 SQL = load_queries(__file__)
@@ -72,6 +72,7 @@ class EventTypes:
         self._connect = connect
         self._lock = Lock()
         self._number: dict[str, int] = {}
+        self._numbers: dict[frozenset[str], frozenset[int]] = {}
         self._name: dict[int, str] = {}
 
     def number(self, name: str) -> int:
@@ -85,7 +86,10 @@ class EventTypes:
         return self._name[number]
 
     def numbers(self, names: Iterable[str]) -> frozenset[int]:
-        return frozenset(map(self.number, names))
+        of = frozenset(names)
+        if of not in self._numbers:
+            self._numbers[of] = frozenset(map(self.number, of))
+        return self._numbers[of]
 
     def ensure(self, names: Iterable[str]) -> None:
         with self._lock, self._connect() as connection:
@@ -159,7 +163,7 @@ class Snapshot:
     def read(self, scopes: Iterable[Scope]) -> None:
         """Read the scopes that are neither read nor remembered; two round trips more where seals are to be opened."""
         wanted = [scope for scope in dict.fromkeys(scopes) if scope not in self._read]
-        recalled = self._reader.remembered.recall(filter(is_rare, wanted), self.head)
+        recalled = self._reader.remembered.recall(wanted, self.head)
         self._read.update(recalled)
         found: dict[Scope, list[Recorded]] = {scope: [] for scope in wanted if scope not in recalled}
         if not found:

@@ -10,12 +10,12 @@ from collections import deque
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from itertools import takewhile
+from typing import NamedTuple
 
 EVENTS_KEPT = 50_000
 
 
-@dataclass(frozen=True, slots=True)
-class Item:
+class Item(NamedTuple):
     """One alternative of a condition: an event matches if it has all the tags and one of the types (any, if None)."""
 
     types: frozenset[int] | None
@@ -36,10 +36,17 @@ class Chunk:
     def last(self) -> int:
         return self.first + len(self.events) - 1
 
-    def matches(self, item: Item, after: int, own: Sequence[range]) -> bool:
-        """Is there an event after `after`, outside `own`, that the item matches?"""
+    def matched(self, items: Sequence[Item], after: int, own: Sequence[range]) -> list[int]:
+        """Indexes of the items that match an event after `after`, outside `own`."""
+        start, stop = max(self.first, after + 1), self.last + 1
+        others = stop - start - sum([max(0, min(each.stop, stop) - max(each.start, start)) for each in set(own)])
+        if others <= 0:  # Nothing but what the append itself follows: of a load alone in the log it is always so.
+            return []
         if self._indexed < len(self.events):
             self._index()
+        return [n for n, item in enumerate(items) if self._matches(item, after, own)]
+
+    def _matches(self, item: Item, after: int, own: Sequence[range]) -> bool:
         if item.tags:
             candidates: Iterable[tuple[int, int]] = self._by_tag.get(item.tags[0], ())
         else:
@@ -95,7 +102,7 @@ class Recent:
         """Indexes of the items that match something in (after, head]. `after` must not lie before start."""
         found: set[int] = set()
         for chunk in takewhile(lambda chunk: chunk.last > after, reversed(self._chunks)):
-            found.update(n for n, item in enumerate(items) if chunk.matches(item, after, own))
+            found.update(chunk.matched(items, after, own))
         return frozenset(found)
 
     def knows_receipt(self, receipt: tuple[bytes, bytes]) -> bool:

@@ -52,11 +52,10 @@ class Remembered:
         with self._lock:
             if head < self._at:  # Another thread has looked further than this snapshot does.
                 return {}
-            recalled = {}
-            for scope in scopes:
-                if (found := self._found.get(scope)) is not None:
-                    self._found.move_to_end(scope)
-                    recalled[scope] = found
+            found = self._found
+            recalled = {scope: found[scope] for scope in scopes if scope in found}
+            for scope in recalled:
+                found.move_to_end(scope)
             return recalled
 
     def keep(self, found: dict[Scope, list[Recorded]], head: int) -> None:

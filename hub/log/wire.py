@@ -12,10 +12,11 @@ COPY's binary format is documented at https://www.postgresql.org/docs/15/sql-cop
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from functools import cache
 from hashlib import sha256
 from struct import Struct
+from typing import NamedTuple
 
 from hub.keys import Sealed
 
@@ -27,8 +28,8 @@ _U16 = Struct(">H").pack
 _LEAF = Struct(">2sQq32s").pack
 _EVENT_HEAD = Struct(">hihiqi16sihiq").pack  # log, position, id, type, recorded_at
 _EVENT_LEAF = Struct(">i32s").pack
-_TEXT_ARRAY = Struct(">iiiii").pack  # dimensions, no nulls, oid of text, length, lower bound
-_NO_TEXT = Struct(">iii").pack(0, 0, 25)
+_TEXT_ARRAY = Struct(">iiiiii").pack  # bytes, dimensions, no nulls, oid of text, length, lower bound
+_NO_TEXT = Struct(">iiii").pack(12, 0, 0, 25)
 _OPEN_TAG = Struct(">hihi16siqihi").pack
 _SEALED_TAG = Struct(">hihi16siqihih").pack
 _SEAL_HEAD = Struct(">hihiqihi16sihiii").pack  # log, position, seal, record, class, key, length of box
@@ -52,8 +53,7 @@ def inner_hash(id: bytes, type: str, tags: Sequence[str], data: bytes) -> bytes:
     return prepare(id, 0, type, tags, data).inner
 
 
-@dataclass(slots=True)
-class Prepared:
+class Prepared(NamedTuple):
     """An event ready to be appended: all of it but position, recorded_at and leaf."""
 
     id: bytes
@@ -61,8 +61,8 @@ class Prepared:
     inner: bytes
     fields: bytes  # tags and data as COPY wants them
     tags: list[bytes]  # open, as the index holds them
-    sealed_tags: list[tuple[bytes, int]]  # fingerprint, seal number
-    seals: list[Sealed]
+    sealed_tags: Sequence[tuple[bytes, int]]  # fingerprint, seal number
+    seals: Sequence[Sealed]
 
 
 def prepare(
@@ -72,25 +72,24 @@ def prepare(
     tags: Sequence[str],
     data: bytes,
     hashed: list[bytes] | None = None,
-    sealed_tags: Iterable[tuple[bytes, int]] = (),
-    seals: Iterable[Sealed] = (),
+    sealed_tags: Sequence[tuple[bytes, int]] = (),
+    seals: Sequence[Sealed] = (),
 ) -> Prepared:
     """`hashed` are the tags as `tag_of` makes them, where the caller has them already."""
     encoded = [tag.encode() for tag in tags]
     elements = b"".join([_U32(len(tag)) + tag for tag in encoded])
     body = _U32(len(data)) + data
+    inner = sha256(b"hub/event/1" + id + _kind(name) + _U16(len(encoded)) + elements + body).digest()
+    array = _TEXT_ARRAY(20 + len(elements), 1, 0, 25, len(encoded), 1) if encoded else _NO_TEXT
+    if hashed is None:
+        hashed = [sha256(tag).digest()[:16] for tag in encoded]
+    return Prepared(id, type, inner, array + elements + body, hashed, sealed_tags, seals)
+
+
+@cache
+def _kind(name: str) -> bytes:
     kind = name.encode()
-    inner = sha256(b"hub/event/1" + id + _U32(len(kind)) + kind + _U16(len(encoded)) + elements + body).digest()
-    array = _TEXT_ARRAY(1, 0, 25, len(encoded), 1) + elements if encoded else _NO_TEXT
-    return Prepared(
-        id,
-        type,
-        inner,
-        _U32(len(array)) + array + body,
-        [sha256(tag).digest()[:16] for tag in encoded] if hashed is None else hashed,
-        list(sealed_tags),
-        list(seals),
-    )
+    return _U32(len(kind)) + kind
 
 
 def event_rows(log: int, recorded_at: int, first: int, events: Sequence[Prepared]) -> bytes:

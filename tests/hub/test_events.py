@@ -44,6 +44,15 @@ def test_what_is_stored_today_is_the_same_to_the_byte(path: Path) -> None:
     assert inner.hex() == golden["inner"]
 
 
+@pytest.mark.parametrize("path", GOLDEN, ids=lambda path: path.stem)
+def test_a_body_is_what_the_model_dumps_without_its_defaults(path: Path) -> None:
+    golden = example(path)
+    event, envelope, seals = VOCABULARY.decode(golden["type"], golden["data"].encode())
+    for said in (event, event.model_copy(), type(event)(**dict(event))):  # With and without the defaults as given.
+        stored = json.loads(encode(said, envelope, seals))
+        assert stored["body"] == json.loads(json.dumps(event.model_dump(exclude_defaults=True)))
+
+
 def test_every_shape_that_can_be_stored_has_an_example() -> None:
     shown = {(golden["type"], golden["schema"]) for golden in map(example, GOLDEN)}
     needed = {
