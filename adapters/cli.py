@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Annotated, Any
 
 import typer
@@ -122,12 +122,27 @@ def _status_lines(status: dict[str, Any]) -> Iterator[str]:
         f"hub {status['version']}: {health}, {status['head']} events, migration {status['migration']}",
         f"hub {status['version']}: {health}, событий: {status['head']}, миграция {status['migration']}",
     )
+    yield from _guard_lines(status["guards"], status["breaches"])
     for each in status["read_models"]:
         behind = say(f"{each['lag']} events behind", f"отстаёт на {each['lag']}")
         yield f"  {each['name']:<16} {each['position']:>10}  {each['state']}  {behind if each['lag'] else ''}".rstrip()
         if each["state"] == "failed":
             yield "    " + failure(each["failed_event"], each["failed_position"], each["error"])
             yield f"    {say('rebuild it:', 'построить заново:')} {program()} rebuild {each['name']}"
+
+
+def _guard_lines(state: str, breaches: Sequence[str]) -> Iterator[str]:
+    if state == "without_event_triggers":
+        yield say(
+            "  guards: without event triggers, for which a superuser would have had to migrate",
+            "  защита журнала: без событийных триггеров, для них миграции должен применять суперпользователь",
+        )
+    if breaches:
+        yield say(
+            "  guards: not as they were left; see docs/append-only.md",
+            "  защита журнала: изменена; см. docs/append-only.md",
+        )
+    yield from (f"    {each}" for each in breaches)
 
 
 def _card_lines(card: dict[str, Any]) -> Iterator[str]:

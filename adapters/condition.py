@@ -15,6 +15,7 @@ from psycopg import conninfo
 from hub.clock import moment
 from hub.database import load_queries
 from hub.events import Instant
+from hub.guards import Guards, guards
 from hub.principals import ApiKey
 from hub.projector import Standing, status
 
@@ -57,7 +58,7 @@ class Condition:
     standings: list[Standing]
     waiting: int  # In quarantine.
     oldest: datetime | None  # When the first of these was recorded.
-    unguarded: list[str]  # Tables of the log that lost a guard.
+    guards: Guards  # Of the append-only tables.
     postgres: str  # Its version, as `18.6`.
     where: str  # The database's folder, or its host and name.
     size: int  # Of the database, in bytes.
@@ -72,7 +73,7 @@ def look(hub: Hub) -> Condition:
         connection = view.connection
         heads = {name: Head(place, _time(at)) for name, place, at in connection.execute(SQL["heads"])}
         waiting, oldest = connection.execute(SQL["waiting"]).fetchone() or (0, None)
-        unguarded = [name for (name,) in connection.execute(SQL["unguarded"])]
+        guarded = guards(connection)
         postgres, name, size = connection.execute(SQL["database"]).fetchone() or ("", "", 0)
         standings = status(connection)
     soon = datetime.now(UTC) + ENDING_SOON
@@ -81,7 +82,7 @@ def look(hub: Hub) -> Condition:
         standings,
         waiting,
         _time(oldest),
-        unguarded,
+        guarded,
         postgres,
         str(hub.cluster or f"{conninfo.conninfo_to_dict(hub.url).get('host') or 'localhost'}/{name}"),
         size,

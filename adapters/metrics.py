@@ -115,8 +115,8 @@ class _Present(Collector):
         yield _gauge("hub_quarantine_items", "Items that wait for repair.", (), ((), condition.waiting))
         oldest = time.time() - condition.oldest.timestamp() if condition.oldest else 0.0
         yield _gauge("hub_quarantine_oldest_seconds", "Age of the oldest of them.", (), ((), oldest))
-        healthy = float(not condition.unguarded)
-        yield _gauge("hub_guard_healthy", "1 while all triggers that guard the log are in force.", (), ((), healthy))
+        healthy = float(condition.guards.state != "broken")
+        yield _gauge("hub_guard_healthy", "1 while the log is guarded as it was left.", (), ((), healthy))
         yield _gauge("hub_api_keys_ending", "API keys that end within 14 days.", (), ((), len(condition.keys)))
         yield _gauge("hub_database_bytes", "Size of the database.", (), ((), condition.size))
         disks = condition.disks.items()

@@ -22,9 +22,10 @@ _SESSION = {
     "TimeZone": "UTC",
     "search_path": "hub",
 }
-WRITER = {
-    "role": "hub_writer",  # What the running hub is; migrations connect without it.
-    # It looks rows up by key and reads them in order. A fresh database has no statistics that would tell the planner.
+WRITER = "hub_writer"  # What the running hub is; migrations connect without it.
+READER = "hub_reader"  # What questions are asked as.
+_RUNNING = {
+    # The hub looks rows up by key and reads them in order. Of a fresh database there are no statistics to tell so.
     "enable_bitmapscan": "off",
     "enable_hashjoin": "off",
     "enable_mergejoin": "off",
@@ -57,14 +58,14 @@ _HEADING = re.compile(r"^-- name: *(\w+) *$", re.MULTILINE)
 
 def connect(url: str, *, as_writer: bool = True, **options: Any) -> Connection[Any]:
     """A connection with the hub's session settings; `options` are psycopg's (autocommit, row_factory …)."""
-    return Connection.connect(url, **_manners(url, as_writer) | options)
+    return Connection.connect(url, **_manners(url, WRITER if as_writer else None) | options)
 
 
-def pool(url: str, size: int) -> ConnectionPool[Connection[Any]]:
+def pool(url: str, size: int, role: str = WRITER) -> ConnectionPool[Connection[Any]]:
     """`size` such connections, open at once; one that broke is replaced before anybody gets it."""
     return ConnectionPool(
         url,
-        kwargs=_manners(url, as_writer=True),
+        kwargs=_manners(url, role),
         min_size=size,
         max_size=size,
         open=True,
@@ -116,9 +117,9 @@ def load_queries(module_file: str | Path) -> dict[str, str]:
     return dict(zip(names, bodies, strict=True))
 
 
-def _manners(url: str, as_writer: bool) -> dict[str, Any]:
+def _manners(url: str, role: str | None) -> dict[str, Any]:
     """What the URL itself says about the session stands behind ours, and so prevails."""
     theirs = str(conninfo.conninfo_to_dict(url).get("options") or "")
-    settings = _SESSION | (WRITER if as_writer else {})
+    settings = _SESSION | (_RUNNING | {"role": role} if role else {})
     ours = " ".join(f"-c {name}={value}" for name, value in settings.items())
     return _MANNERS | {"options": f"{ours} {theirs}".strip()}

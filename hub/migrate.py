@@ -16,8 +16,9 @@ from hub.errors import MigrationMismatch
 
 _FILE_NAME = re.compile(r"(\d{4})_([a-z0-9_]+)\.sql")
 _LOCK = "SELECT pg_advisory_lock(hashtextextended('hub.migrate', 0))"
+_MADE = "SELECT to_regclass('public.migration') IS NOT NULL"
 _TABLE = """
-    CREATE TABLE IF NOT EXISTS public.migration (
+    CREATE TABLE public.migration (
         number     int         PRIMARY KEY,
         name       text        NOT NULL,
         sha256     bytea       NOT NULL,
@@ -45,8 +46,10 @@ class Migration:
 def migrate(url: str, folder: Traversable | None = None) -> int:
     """Bring the database to the newest migration and answer its number. Each file is one transaction.
 
-    Processes that start together take turns. Raises MigrationMismatch, before anything is applied, when the
-    files are misnumbered or an applied one was changed or is missing.
+    Within it the guards of the append-only tables let pass, and are set anew when it ends. Where nothing is to be
+    applied nothing is written, so that a login which is no migrator may ask. Processes that start together take
+    turns. Raises MigrationMismatch, before anything is applied, when the files are misnumbered or an applied one was
+    changed or is missing.
     """
     available = migrations(folder)
     with connect(url, as_writer=False, autocommit=True) as connection:
@@ -54,7 +57,8 @@ def migrate(url: str, folder: Traversable | None = None) -> int:
         connection.execute("SET lock_timeout = 0")
         connection.execute(_LOCK)
         connection.execute("RESET lock_timeout")
-        connection.execute(_TABLE)
+        if connection.execute(_MADE).fetchone() == (False,):
+            connection.execute(_TABLE)
         for migration in available[_agreed(connection, available) :]:
             _apply(connection, migration)
     return len(available)
@@ -87,10 +91,14 @@ def migrations(folder: Traversable | None = None) -> list[Migration]:
 def _apply(connection: Connection[Any], migration: Migration) -> None:
     try:
         with connection.transaction():
+            if _guarded(connection):
+                connection.execute("SELECT hub_guard.open(%s)", (migration.file,))
             connection.execute(migration.sql)
             # What a file sets for itself (a role, a search path) ends with it.
             connection.execute("RESET ALL")
             connection.execute("RESET ROLE")
+            if _guarded(connection):
+                connection.execute("SELECT hub_guard.close()")
             connection.execute(
                 "INSERT INTO public.migration (number, name, sha256) VALUES (%s, %s, %s)",
                 (migration.number, migration.name, migration.sha256),
@@ -98,6 +106,10 @@ def _apply(connection: Connection[Any], migration: Migration) -> None:
     except Error as error:
         error.add_note(f"in migrations/{migration.file}, of which nothing was applied")
         raise
+
+
+def _guarded(connection: Connection[Any]) -> bool:
+    return connection.execute("SELECT to_regnamespace('hub_guard') IS NOT NULL").fetchone() == (True,)
 
 
 def _agreed(connection: Connection[Any], available: list[Migration]) -> int:

@@ -20,12 +20,13 @@ from psycopg_pool import ConnectionPool
 
 from commands import CAPABILITIES
 from hub.counter import Counter, Failed, Pipeline
-from hub.database import connect, explained, pool
+from hub.database import READER, connect, explained, pool
 from hub.decider import Principal
 from hub.desk import Desk
 from hub.embedded import EmbeddedPostgres
 from hub.errors import HubError, Misconfigured
 from hub.events import VOCABULARY
+from hub.guards import Guards, guards
 from hub.installation import installation
 from hub.intake import Intake
 from hub.keys import Fingerprints, Vault
@@ -197,6 +198,11 @@ class Hub:
         with self.questions.connection() as connection:
             return version(connection)[0]
 
+    def guards(self) -> Guards:
+        """Whether the append-only tables are guarded as they were left."""
+        with self.questions.connection(PATIENCE) as connection:
+            return guards(connection)
+
     def reached(self) -> int:
         """The position that questions are answered for."""
         return max((each.position for each in self.standings() if each.state == "live"), default=0)
@@ -218,8 +224,8 @@ class Hub:
 
     @cached_property
     def questions(self) -> ConnectionPool[Connection[Any]]:
-        """Connections of their own for questions, so that none of them keeps a command waiting."""
-        return pool(self.url, 4)
+        """Connections of their own for questions, so that none of them keeps a command waiting, or writes."""
+        return pool(self.url, 4, READER)
 
     @contextmanager
     def _snapshots(self) -> Iterator[Connection[Any]]:

@@ -208,6 +208,9 @@ class Status(Shape):
     version: str
     head: int
     health: str
+    guards: str = Field(
+        description="Of the append-only tables: `whole`, `without_event_triggers` (nobody was superuser), or `broken`."
+    )
     read_models: list[ReadModel]
 
 

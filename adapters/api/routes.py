@@ -172,15 +172,16 @@ def add_questions(app: FastAPI, hub: Hub) -> None:
 
 
 def status_of(hub: Hub, *, failures: bool = False) -> dict[str, Any]:
-    """How the hub is; no personal data. Where a read model failed is told to who runs the hub, not to everybody."""
-    standings = hub.standings()
-    healthy = all(each.state != "failed" for each in standings)
+    """How the hub is; no personal data. Where something failed is told to who runs the hub, not to everybody."""
+    standings, guards = hub.standings(), hub.guards()
+    healthy = guards.state != "broken" and all(each.state != "failed" for each in standings)
     return {
         "version": version(),
         "head": hub.head(),
         "health": "ok" if healthy else "degraded",
+        "guards": guards.state,
         "read_models": [_standing(each) | (_failure(each) if failures else {}) for each in standings],
-    }
+    } | ({"breaches": guards.breaches} if failures else {})
 
 
 def _standing(each: Standing) -> dict[str, Any]:

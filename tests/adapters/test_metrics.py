@@ -8,7 +8,9 @@ from typing import Any
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 from psycopg import Connection
+from typer.testing import CliRunner
 
+from adapters.cli import app
 from hub.database import connect
 from hub.log.append import Append, Appended
 from hub.wiring import Hub
@@ -126,8 +128,13 @@ def test_quarantine_is_told_with_the_age_of_its_oldest(shop: Served) -> None:
 def test_a_guard_that_was_taken_away_is_told(shop: Served) -> None:
     assert value(scraped(shop), "hub_guard_healthy") == 1
     with connect(shop.hub.url, as_writer=False) as owner:
+        owner.execute("ALTER EVENT TRIGGER hub_ddl_command_end DISABLE")
         owner.execute("ALTER TABLE hub.seal DISABLE TRIGGER unchanging")
     assert value(scraped(shop), "hub_guard_healthy") == 0
+    status = shop.client.get("/v1/status").json()
+    assert (status["health"], status["guards"]) == ("degraded", "broken")
+    told = CliRunner().invoke(app, ["status"], env={"HUB_DATABASE_URL": shop.hub.url, "HUB_DATA": str(shop.hub.data)})
+    assert "    seal: trigger unchanging" in told.output.splitlines()
 
 
 def test_the_process_its_pools_and_its_disk_are_told(shop: Served) -> None:
