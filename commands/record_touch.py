@@ -11,7 +11,7 @@ from pydantic import Field
 from hub import statements
 from hub.decider import Boundary, Command, Decider, Draft, Known, Outcome, Secret
 from hub.errors import Flaw, Forbidden, Invalid
-from hub.events import Channel, Contact, ContactId, Quarantined, Recorded, TouchQuarantined, TouchRecorded, month_of
+from hub.events import Channel, Contact, ContactId, Recorded, TouchQuarantined, TouchRecorded, month_of
 from hub.fields import CodeText, EndPoint, SourceName, Text, Uuid, clear_and_sealed
 from hub.identity.normalise import Unfit, identifier
 from hub.log.read import Scope
@@ -155,7 +155,9 @@ def decide(command: RecordTouch, state: Touched, known: Known) -> Outcome:
                     as_used = Stated(value=command.identifier.value)
                     checked.identifiers.append((command.identifier.kind, normal, "identifier", as_used))
             except Unfit as reason:
-                checked.unfit.append(("identifier.value", str(reason), command.identifier.value))
+                used_for = Stated(value=command.identifier.value)
+                kept = statements.aside(command.identifier.kind, used_for)
+                checked.unfit.append(("identifier.value", str(reason), kept))
         unfit, checked.unfit = checked.unfit, []  # They ride in the touch they came with.
         told = statements.drafts(subject.record, state.standing, checked, known)
         drafts.extend(told)
@@ -190,9 +192,7 @@ def _touch(
         strings, tags = new_strings(state.names, but=of_contact)
         if strings:
             content["names"] = strings
-    quarantined: tuple[Quarantined, ...] = ()
-    if unfit:
-        quarantined, content["quarantined"] = statements.set_aside(unfit, known)
+    quarantined, aside = statements.set_aside(subject.record, unfit, known) if unfit else ((), ())
     secrets = [Secret(subject.record, content, tags)] if content or tags else []
     said: dict[str, Any] = {
         name: value for name in AS_SAID & command.model_fields_set if (value := getattr(command, name)) is not None
@@ -215,7 +215,7 @@ def _touch(
         said["contact"] = contact
         if first is not None:
             said |= {kind: id for kind in OF_A_CONTACT if (id := getattr(first, kind)) and kind not in said}
-    return Draft(TouchRecorded(record=subject.record, **said), tuple(secrets))
+    return Draft(TouchRecorded(record=subject.record, **said), (*secrets, *aside))
 
 
 def _contact(

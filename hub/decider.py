@@ -9,7 +9,7 @@ which draws the same values again when a decision has to be made anew.
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from types import MappingProxyType
 from typing import Annotated, Any, ClassVar, Generic, NamedTuple, TypeVar, get_args
@@ -17,7 +17,7 @@ from typing import Annotated, Any, ClassVar, Generic, NamedTuple, TypeVar, get_a
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
 from hub.clock import fresh_id
-from hub.events.base import Event, EventId, Instant, PrincipalId, Recorded, RecordId, uuid_bytes, uuid_text
+from hub.events.base import Envelope, Event, EventId, Instant, PrincipalId, Recorded, RecordId, uuid_bytes, uuid_text
 from hub.fields import Time
 from hub.log.read import Scope
 from hub.settings import USUAL, Periods
@@ -72,6 +72,25 @@ class Draft:
     event: Event
     secrets: tuple[Secret, ...] = ()
     id: EventId = ""
+    told: Mapping[str, Any] | None = None  # Where it is not the command's: when it happened, its source …
+
+    def within(self, envelope: Envelope) -> Envelope:
+        """The event's own envelope in that of its command."""
+        return envelope._replace(**self.told) if self.told else envelope
+
+
+@dataclass(slots=True)
+class Ids:
+    """Fresh ids, the same ones in the same order when they are drawn again."""
+
+    drawn: list[str] = field(default_factory=list)
+    next: int = 0
+
+    def draw(self) -> str:
+        if self.next == len(self.drawn):
+            self.drawn.append(uuid_text(fresh_id()))
+        self.next += 1
+        return self.drawn[self.next - 1]
 
 
 @dataclass(slots=True)
@@ -85,18 +104,18 @@ class Known:
     region: str = "RU"  # Of phone numbers told without a country.
     house: RecordId = ""
     periods: Periods = USUAL
-    _drawn: list[str] = field(default_factory=list)
-    _next: int = 0
+    ids: Ids = field(default_factory=Ids)
 
     def new_id(self) -> str:
         """A fresh id; after `again` the same ones in the same order."""
-        if self._next == len(self._drawn):
-            self._drawn.append(uuid_text(fresh_id()))
-        self._next += 1
-        return self._drawn[self._next - 1]
+        return self.ids.draw()
 
     def again(self) -> None:
-        self._next = 0
+        self.ids.next = 0
+
+    def at(self, occurred_at: Instant) -> Known:
+        """The same of something that happened at another time."""
+        return replace(self, occurred_at=occurred_at)
 
 
 C = TypeVar("C", bound=Command)
@@ -112,6 +131,7 @@ class Outcome(NamedTuple):
     record: RecordId | None = None
     members: tuple[RecordId, ...] = ()
     also: Mapping[str, Any] = MappingProxyType({})  # What this command's answer says besides; ids and codes only.
+    unsealed: tuple[tuple[EventId, int], ...] = ()  # Seals of earlier events that are deleted as these are appended.
 
 
 @dataclass(frozen=True)

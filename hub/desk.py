@@ -171,7 +171,7 @@ class Desk:
             texts = tuple(draft.event.tags())
             hashed = [tag_of(text) for text in texts]
             tags.append((texts, hashed))
-            slice.ahead.add(number, draft, known.now, envelope, hashed)
+            slice.ahead.add(number, draft, known.now, draft.within(envelope), hashed)
             if isinstance(draft.event, RecordOpened):
                 slice.made[draft.event.record] = self._vault.make(draft.event.record)
         slice.lines.append(Line(asked, outcome, walk, drafts, tags, envelope, receipts.kept(outcome, drafts)))

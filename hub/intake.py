@@ -44,7 +44,7 @@ _REASONS = {
 }
 _NAME = re.compile(r"[a-z0-9_.-]{1,40}")
 # pydantic names the branch of a union it tried; callers do not know our types.
-_BRANCH = re.compile(r"str|int|float|bool|Stated|constrained-\w+|\[key\]|[\w-]+\[.+\]")
+_BRANCH = re.compile(r"str|int|float|bool|Stated|EndPoint|constrained-\w+|\[key\]|[\w-]+\[.+\]")
 _HALF = re.compile("[\ud800-\udfff]")  # Half of a character, which no text may hold.
 
 

@@ -122,7 +122,7 @@ def evolve(standing: Standing, recorded: Recorded) -> Standing:
     match recorded.event:
         case FactsStated() as stated:
             content = recorded.opened.get(0, {})
-            kept = content.get("quarantined", {})
+            kept = kept_aside(recorded)
             values = {**content.get("facts", {}), **stated.clear}
             said = {name: _said(recorded, value, name in stated.late) for name, value in values.items()}
             unfit = {each.path: kept.get(each.item) for each in stated.quarantined}
@@ -191,8 +191,13 @@ def check(facts: Facts, identifiers: Identifiers, known: Known) -> Checked:
                 checked.sealed[attribute] = value
                 continue
             several = value if isinstance(value, list) else [value]
-            told = [Stated.model_construct(value=str(each)) for each in several]  # Too long is unfit, not a mistake.
-            fit = [_check_identifier(checked, attribute, each, path, known) for each in told]
+            fit = []
+            for n, each in enumerate(several):
+                told = Stated.model_construct(value=str(each))  # Too long is unfit, not a mistake.
+                reason = _check_identifier(checked, attribute, told, path, known)
+                if reason is not None:
+                    checked.unfit.append((f"{path}.{n}" if isinstance(value, list) else path, reason, each))
+                fit.append(reason is None)
             if all(fit) and fit:
                 checked.sealed[attribute] = value
             elif any(fit):
@@ -201,8 +206,14 @@ def check(facts: Facts, identifiers: Identifiers, known: Known) -> Checked:
         for n, each in enumerate(values if isinstance(values, list) else [values]):
             path = f"identifiers.{kind}.{n}" if isinstance(values, list) else f"identifiers.{kind}"
             stated = each if isinstance(each, Stated) else Stated(value=each)
-            _check_identifier(checked, kind, stated, path, known)
+            if (reason := _check_identifier(checked, kind, stated, path, known)) is not None:
+                checked.unfit.append((path, reason, aside(kind, stated)))
     return checked
+
+
+def aside(kind: str, stated: Stated) -> dict[str, Any]:
+    """What is kept of an end point that is set aside: all that was told of it."""
+    return {"kind": kind, **stated.model_dump(mode="json", exclude_none=True)}
 
 
 def drafts(record: RecordId, standing: Standing, checked: Checked, known: Known, raw: Any = None) -> list[Draft]:
@@ -240,10 +251,21 @@ def identifiers_drafts(record: RecordId, standing: Standing, checked: Checked, k
         )
 
 
-def set_aside(unfit: Sequence[tuple[str, str, Any]], known: Known) -> tuple[tuple[Quarantined, ...], dict[str, Any]]:
-    """What an event says of values set aside, and what its seal keeps of them, by item."""
+def set_aside(
+    record: RecordId, unfit: Sequence[tuple[str, str, Any]], known: Known
+) -> tuple[tuple[Quarantined, ...], tuple[Secret, ...]]:
+    """What an event says of values set aside, and the seal of their own that keeps them, so that they can be let go."""
     items = tuple(Quarantined(item=known.new_id(), path=path, reason=reason) for path, reason, _ in unfit)
-    return items, {item.item: value for item, (_, _, value) in zip(items, unfit, strict=True)}
+    kept = {item.item: value for item, (_, _, value) in zip(items, unfit, strict=True)}
+    return items, (Secret(record, {"quarantined": kept}),) if kept else ()
+
+
+def kept_aside(recorded: Recorded) -> dict[str, Any]:
+    """The values an event set aside, by item, as far as they are kept still; whichever seal holds them."""
+    kept: dict[str, Any] = {}
+    for content in recorded.opened.values():
+        kept |= content.get("quarantined", {})
+    return kept
 
 
 def _facts(record: RecordId, standing: Standing, checked: Checked, known: Known, raw: Any) -> Iterable[Draft]:
@@ -253,14 +275,12 @@ def _facts(record: RecordId, standing: Standing, checked: Checked, known: Known,
     new_raw = raw is not None and raw != standing.raw
     if not (sealed or clear or new_raw or unfit):
         return
-    items, kept = set_aside(unfit, known)
+    items, aside = set_aside(record, unfit, known)
     content: dict[str, Any] = {}
     if sealed:
         content["facts"] = sealed
     if new_raw:
         content["raw"] = raw
-    if kept:
-        content["quarantined"] = kept
     late = [
         name for name in (*sealed, *clear) if name in standing.facts and standing.facts[name].latest > known.occurred_at
     ]
@@ -272,7 +292,7 @@ def _facts(record: RecordId, standing: Standing, checked: Checked, known: Known,
         raw=new_raw,
         quarantined=items,
     )
-    yield Draft(event, (Secret(record, content),) if content else ())
+    yield Draft(event, (*((Secret(record, content),) if content else ()), *aside))
 
 
 def _is_new(standing: Standing, attribute: str, value: Any, known: Known) -> bool:
@@ -303,21 +323,21 @@ def _same(said: Any, value: Any) -> bool:
     return said == value and orjson.dumps(said, option=_SORTED) == orjson.dumps(value, option=_SORTED)
 
 
-def _check_identifier(checked: Checked, kind: str, stated: Stated, path: str, known: Known) -> bool:
+def _check_identifier(checked: Checked, kind: str, stated: Stated, path: str, known: Known) -> str | None:
+    """Why it cannot be one; None where it can, and is one of those checked from now on."""
     try:
         normal = identifier(kind, stated.value, known.region)
     except Unfit as unfit:
-        checked.unfit.append((path, str(unfit), stated.value))
-        return False
+        return str(unfit)
     checked.identifiers.append((kind, normal, path, stated))
-    return True
+    return None
 
 
 def _is_value(value: Any, attribute: str) -> bool:
     if attribute in CLEAR:
         return isinstance(value, str) and 0 < len(value) <= 200
     if isinstance(value, list):
-        return len(value) <= 100 and all(_is_value(each, attribute) for each in value)
+        return 0 < len(value) <= 100 and all(_is_value(each, attribute) for each in value)
     if isinstance(value, dict):
         return attribute == "address" or attribute.startswith("x-")
     return isinstance(value, str | int | float | bool)

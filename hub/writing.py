@@ -36,7 +36,7 @@ def _prepared(
         seals.append(seal)
         pointers.append(SealPointer(n, secret.record, secret.retention, seal.digest.hex()))
         sealed_tags += [(tag, n) for tag in secret.tags]
-    data = encode(draft.event, envelope, pointers)
+    data = encode(draft.event, draft.within(envelope), pointers)
     return wire.prepare(id, types.number(name), name, tagged[0], data, tagged[1], sealed_tags, seals)
 
 
@@ -60,4 +60,6 @@ def appended(slice: Slice, reader: Reader) -> Append:
     slice.items = list(needed.values())
     keys = [(uuid_bytes(record), 0, key.number, key.epoch, key.wrapped or b"") for record, key in slice.made.items()]
     predecessors = () if slice.before is None else (slice.before,)
-    return Append(MAIN, events, [reader.item(scope) for scope in needed], slice.head, predecessors, keys, given)
+    items = [reader.item(scope) for scope in needed]
+    unsealed = [(uuid_bytes(id), n) for line in slice.lines for id, n in line.outcome.unsealed]
+    return Append(MAIN, events, items, slice.head, predecessors, keys, given, unsealed)

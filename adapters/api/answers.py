@@ -178,15 +178,19 @@ class Contact(Shape):
 
 
 class Waiting(Shape):
-    """A value in quarantine; `record` is null where nobody could be named."""
+    """What waits in quarantine; `record` is null where nobody could be named."""
 
-    item: str
+    item: str = Field(description="What `repair_value` or `repair_touch` names it by.")
     record: str | None
+    source: str | None
     event: str
     position: int
     path: str
     reason: str
     at: str
+    set_aside_at: str
+    age_days: int
+    expires_at: str = Field(description="When it is let go unless somebody repairs it.")
 
 
 class ReadModel(Shape):

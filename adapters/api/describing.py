@@ -84,7 +84,9 @@ FIND = _route(
 )  # fmt: skip
 TIMELINE = _route("Every touch of a customer, newest first", 404, 422, answer=_page("Touch"))
 CONTACTS = _route("The contacts a customer had", 404, 422, answer=_page("Contact"))
-QUARANTINE = _route("What could not be accepted, with reasons", 422, answer=_page("Waiting"))
+QUARANTINE = _route(
+    "What could not be accepted and waits for repair, with reasons and age", 422, answer=_page("Waiting")
+)
 READ_MODELS = _route("How far each read model is", 422, answer=_page("ReadModelInFull"))
 STATUS = _route("How the hub is; needs no key", answer={"$ref": f"{_REF}Status"}, open=True)
 

@@ -71,6 +71,7 @@ AtLeast = Annotated[
     Query(description="Wait, up to 5 seconds, until the read side has caught up with this position."),
 ]
 Limit = Annotated[int, Query(ge=1, le=500)]
+CodeOf = Annotated[str | None, Query(max_length=64, description="Only those with this code.")]
 Cursor = Annotated[str | None, Query(max_length=200, description="`next` of the page before.")]
 
 
@@ -157,8 +158,14 @@ def add_questions(app: FastAPI, hub: Hub) -> None:
         return _json(await asked(at_least, lambda view: contacts_of(view, _as_id(id), limit, cursor)))
 
     @app.get("/v1/quarantine", **describing.QUARANTINE)
-    async def quarantine(limit: Limit = 50, cursor: Cursor = None, at_least: AtLeast = None) -> Response:
-        return _json(await asked(at_least, lambda view: quarantined(view, limit, cursor)))
+    async def quarantine(
+        reason: CodeOf = None,
+        source: CodeOf = None,
+        limit: Limit = 50,
+        cursor: Cursor = None,
+        at_least: AtLeast = None,
+    ) -> Response:
+        return _json(await asked(at_least, lambda view: quarantined(view, limit, cursor, reason, source)))
 
     @app.get("/v1/read-models", **describing.READ_MODELS)
     async def read_models(at_least: AtLeast = None) -> Response:

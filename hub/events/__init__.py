@@ -17,6 +17,7 @@ from hub.events.base import (
 )
 from hub.events.membership import CustomersMerged, CustomersUnmerged, DistinctLifted, MembershipEvent
 from hub.events.parts import Component, Contact, Link, Quarantined, month_of
+from hub.events.quarantine import QuarantineExpired, TouchRepaired, ValueRepaired
 from hub.events.records import (
     FactConfirmed,
     FactRetracted,
@@ -42,6 +43,9 @@ VOCABULARY = Vocabulary.of(
     IdentifierReleased,
     TouchRecorded,
     TouchQuarantined,
+    ValueRepaired,
+    TouchRepaired,
+    QuarantineExpired,
     CustomersMerged,
     CustomersUnmerged,
     DistinctLifted,
@@ -73,6 +77,7 @@ __all__ = [
     "NameGiven",
     "Part",
     "Party",
+    "QuarantineExpired",
     "Quarantined",
     "RecordId",
     "RecordOpened",
@@ -81,6 +86,8 @@ __all__ = [
     "SourceRegistered",
     "TouchQuarantined",
     "TouchRecorded",
+    "TouchRepaired",
+    "ValueRepaired",
     "Vocabulary",
     "encode",
     "month_of",

@@ -65,6 +65,7 @@ class Append:
     predecessors: Sequence[Append] = ()
     keys: Sequence[tuple[bytes, int, int, int, bytes]] = ()  # record, class, number, epoch, wrapped
     receipts: Sequence[Receipt] = ()
+    unsealed: Sequence[tuple[bytes, int]] = ()  # Seals that are deleted, by event id and number.
     done: Future[Appended] = field(default_factory=Future)
     placed: range | None = None  # The positions given, while the outcome is open or when it was success.
 
@@ -252,6 +253,7 @@ class Writer:
                 accepted.append((append, rows.add(append)))
         if accepted:
             rows.copy(connection)
+            _unseal(connection, [each for append, _ in accepted for each in append.unsealed])
         with connection.pipeline():
             if accepted:
                 connection.execute("SELECT pg_notify(%s, %s)", (channel(log), str(rows.head)), prepare=True)
@@ -332,6 +334,13 @@ class Writer:
             assert row is not None
             append.placed = range(position, last + 1)
             _accept(append, Appended(position, last, row[0]))
+
+
+def _unseal(connection: Connection[Any], seals: Sequence[tuple[bytes, int]]) -> None:
+    """Delete these seals, and what is found by them. The events stay, and their leaves still verify."""
+    if seals:
+        ids, numbers = zip(*seals, strict=True)
+        connection.execute(SQL["unseal"], (_array(id.hex() for id in ids), _array(numbers)))
 
 
 def _accept(append: Append, appended: Appended) -> None:

@@ -42,3 +42,11 @@ SELECT id, name FROM event_type
 
 -- name: new_type
 INSERT INTO event_type (name) VALUES (%s) ON CONFLICT (name) DO NOTHING
+
+-- name: unseal
+WITH gone AS (
+    SELECT e.log, e.position, g.seal
+    FROM unnest(%s::uuid[], %s::smallint[]) AS g (id, seal) JOIN event e USING (id)),
+untagged AS (
+    DELETE FROM tag t USING gone g WHERE t.log = g.log AND t.position = g.position AND t.seal = g.seal)
+DELETE FROM seal s USING gone g WHERE s.log = g.log AND s.position = g.position AND s.seal = g.seal

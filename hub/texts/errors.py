@@ -104,6 +104,18 @@ ERRORS: Mapping[str, tuple[str, str]] = {
         "One of these records does not belong to the customer.",
         "Одна из этих записей не принадлежит клиенту.",
     ),
+    "not-waiting": (
+        "This does not wait any more: it was repaired, or let go when its time was over.",
+        "Это больше не ждёт исправления: уже исправлено или удалено по истечении срока.",
+    ),
+    "whole-touch": (
+        "A whole touch waits here, not a value; it is repaired with repair_touch.",
+        "Здесь ждёт касание целиком, а не значение; исправьте его командой repair_touch.",
+    ),
+    "single-value": (
+        "A single value waits here, not a touch; it is repaired with repair_value.",
+        "Здесь ждёт одно значение, а не касание; исправьте его командой repair_value.",
+    ),
     "separation-of-duties": (
         "Nobody both administers and reads personal data: this person has a key of the other kind.",
         "Никто не может и администрировать, и читать персональные данные: у этого человека есть ключ другого рода.",

@@ -221,11 +221,11 @@ def test_phones_told_as_facts_are_identifiers_too() -> None:
         scenario.given(ann_opened).when(ann_is(facts={"phone": [PHONE, "12"]})).then(FactsStated, IdentifierStated)
     )
     assert facts.secrets[0].content["facts"] == {"phone": [PHONE]}
-    assert list(facts.secrets[0].content["quarantined"].values()) == ["12"]
+    assert list(facts.secrets[1].content["quarantined"].values()) == ["12"]
     assert phone.secrets[0].tags == (fingerprint("phone", PHONE),)
 
 
-def test_a_bad_value_is_set_aside_in_the_seal_of_what_came_with_it() -> None:
+def test_a_bad_value_is_set_aside_in_a_seal_of_its_own() -> None:
     (draft,) = (
         scenario.given(ann_opened)
         .when(ann_is(facts={"birth_date": "1980-02-30"}, identifiers={"phone": "9" * 1000}))
@@ -237,7 +237,10 @@ def test_a_bad_value_is_set_aside_in_the_seal_of_what_came_with_it() -> None:
         ("identifiers.phone", "not_a_phone"),
     ]
     kept = draft.secrets[0].content["quarantined"]
-    assert [kept[each.item] for each in draft.event.quarantined] == ["1980-02-30", "9" * 1000]
+    assert [kept[each.item] for each in draft.event.quarantined] == [
+        "1980-02-30",
+        {"kind": "phone", "value": "9" * 1000},
+    ]
 
 
 def test_a_value_too_long_to_be_a_phone_is_set_aside() -> None:

@@ -244,7 +244,7 @@ def test_a_string_is_known_though_a_later_report_repeats_its_tag_only() -> None:
     assert (said.source_event, said.matter) == (touch_in(first).source_event, touch_in(first).matter)
 
 
-def test_bad_values_ride_in_the_seal_of_the_touch() -> None:
+def test_bad_values_ride_in_a_seal_of_the_touch() -> None:
     (draft,) = known.when(call(facts={"birth_date": "31.12.1980"}, identifier={"kind": "phone", "value": "12"})).then(
         TouchRecorded
     )
@@ -253,7 +253,10 @@ def test_bad_values_ride_in_the_seal_of_the_touch() -> None:
         ("facts.birth_date", "not_a_date"),
         ("identifier.value", "not_a_phone"),
     ]
-    assert list(draft.secrets[0].content["quarantined"].values()) == ["31.12.1980", "12"]
+    assert list(draft.secrets[0].content["quarantined"].values()) == [
+        "31.12.1980",
+        {"kind": "phone", "value": "12"},
+    ]
 
 
 def test_a_touch_nobody_can_be_named_for_waits_whole_in_a_seal_of_the_house() -> None:

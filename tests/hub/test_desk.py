@@ -314,7 +314,7 @@ def test_bad_values_are_set_aside_and_the_touch_is_kept(hub: Hub) -> None:
     ]  # fmt: skip
     assert {(each["path"], each["reason"]) for each in answer["quarantined"]} == {
         ("facts.birth_date", "not_a_date"),
-        ("facts.phone", "not_a_phone"),
+        ("facts.phone.1", "not_a_phone"),
         ("identifiers.email.1", "not_an_email"),
         ("identifiers.inn", "not_an_inn"),
         ("identifier.value", "not_a_phone"),

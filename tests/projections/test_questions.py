@@ -12,7 +12,7 @@ from psycopg import Connection
 
 from hub.clock import EPOCH, now
 from hub.errors import Behind, Invalid, ModelFailed, Unknown
-from hub.events import FactConfirmed, Instant, SourceRegistered
+from hub.events import FactConfirmed, Instant, QuarantineExpired, SourceRegistered, TouchRepaired, ValueRepaired
 from hub.projector import catch_up
 from hub.settings import Periods
 from hub.view import View, cursor_of
@@ -20,7 +20,7 @@ from projections import READ_MODELS
 from projections.card import card_of
 from projections.contacts import contacts_of
 from projections.identifiers import find
-from projections.quarantine import quarantined
+from projections.quarantine import due, quarantined, waiting
 from projections.sources import sources_of
 from projections.timeline import timeline_of
 from tests.support.events import DAY, HOUR, HOUSE, NOON, Log, a_contact, aside, new_id
@@ -435,6 +435,41 @@ def test_the_quarantine_is_paged_the_newest_first(log: Log, fold: Fold, view: Vi
     assert [each["item"] for each in page["items"] + rest["items"]] == [last, *sorted([first, second])]
     assert rest["next"] is None
     assert (page["items"][0]["record"], page["items"][0]["reason"]) == (None, "not_a_phone")
+
+
+def test_the_quarantine_tells_age_and_whose_it_is_and_leaves_out_what_has_ended(
+    log: Log, fold: Fold, view: View, two: tuple[str, str]
+) -> None:
+    repaired, expired, waits = new_id(), new_id(), new_id()
+    log.touch(two[0], quarantined=(aside(repaired), aside(expired), aside(waits)))
+    whose, gone = log.quarantine("identifiers.phone", "not_a_phone"), log.quarantine("identifiers.phone", "not_a_phone")
+    log.say(ValueRepaired(record=two[0], item=repaired))
+    log.say(TouchRepaired(record=two[0], item=gone))
+    log.say(QuarantineExpired(items=(expired,), after=90))
+    fold()
+    assert [each["item"] for each in quarantined(view)["items"]] == [whose, waits]
+    assert [each["item"] for each in quarantined(view, reason="not_a_date")["items"]] == [waits]
+    assert quarantined(view, reason="not_a_date", source="shop")["items"] == []  # Told by nobody's channel.
+    assert waiting(view)["by_reason"] == {"not_a_date": 1, "not_a_phone": 1}
+    assert waiting(view)["count"] == 2
+
+
+def test_what_has_waited_long_enough_is_due_however_old_it_is(
+    log: Log, fold: Fold, view: View, two: tuple[str, str]
+) -> None:
+    class Later(View):
+        def now(self) -> Instant:
+            return Instant(now() + 90 * DAY)
+
+    first, second = log.quarantine(when=NOON - 1000 * DAY), log.quarantine(when=NOON)
+    fold()
+    assert due(view, now()) == []
+    assert due(view, Instant(now() + 89 * DAY)) == []
+    assert due(view, Instant(now() + 90 * DAY)) == [first, second]
+    assert due(view, Instant(now() + 90 * DAY), limit=1) == [first]
+    assert [each["age_days"] for each in quarantined(view)["items"]] == [0, 0]
+    later_view = Later(view.connection, view.reader, view.fingerprint)
+    assert [each["age_days"] for each in quarantined(later_view)["items"]] == [90, 90]
 
 
 def test_sources_with_their_titles(log: Log, fold: Fold, view: View, two: tuple[str, str]) -> None:

@@ -49,6 +49,8 @@ class Happened:
     draft: Draft
     occurred_at: Instant = NOW
     correlation: str | None = None
+    recorded_at: Instant = NOW
+    source: str | None = None
 
 
 Told = Event | Draft | Happened
@@ -178,12 +180,12 @@ def _covers(scope: Scope, recorded: Recorded) -> bool:
 def _recorded(told: Told, position: int) -> Recorded:
     happened = told if isinstance(told, Happened) else Happened(told if isinstance(told, Draft) else Draft(told))
     draft = happened.draft
-    envelope = Envelope(happened.occurred_at, HOUSE, "local", correlation=happened.correlation)
+    envelope = Envelope(happened.occurred_at, HOUSE, "local", happened.source, correlation=happened.correlation)
     return Recorded(
         draft.event,
         position,
         draft.id or id_of(f"event {position}"),
-        NOW,
+        happened.recorded_at,
         envelope,
         (),
         {tag: n for n, secret in enumerate(draft.secrets) for tag in secret.tags},

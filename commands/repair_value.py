@@ -1,0 +1,107 @@
+"""Repair a value: what was set aside is said as it should have been, when it was said, by whom it was said."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar, Literal
+
+from hub import statements
+from hub.decider import Boundary, Command, Decider, Draft, Known, Outcome
+from hub.errors import Flaw, Invalid, Rejected
+from hub.events import Recorded, TouchQuarantined, ValueRepaired
+from hub.fields import EndPoint, Text, Uuid
+from hub.quarantine import Waiting, waiting
+from hub.statements import Checked, Standing, Stated
+from hub.subject import Subject, by_id
+
+
+class RepairValue(Command):
+    roles: ClassVar = frozenset({"operator", "steward", "local"})
+
+    command: Literal["repair_value"]
+    quarantined: Uuid
+    value: Text | Stated | EndPoint
+
+
+class WholeTouch(Rejected):
+    """A whole touch waits here, not a value; it is repaired with repair_touch."""
+
+
+@dataclass(frozen=True)
+class Repairing:
+    """The item, whose it is, the value in its place, and what the source has said so far."""
+
+    item: Waiting
+    subject: Subject
+    checked: Checked
+    standing: Standing = Standing()
+
+
+def boundary(command: RepairValue, known: Known) -> Boundary[Repairing]:
+    item = yield from waiting(command.quarantined)
+    if isinstance(item.carrier.event, TouchQuarantined):
+        raise WholeTouch
+    record = getattr(item.carrier.event, "record", None)
+    assert isinstance(record, str), "every event that carries values is about a record"
+    subject = yield from by_id(record, only_read=True, seen=command.seen)
+    facts, identifiers = _in_place(item, command.value)
+    checked = statements.check(facts, identifiers, known)
+    if checked.unfit:
+        raise Invalid(*(Flaw("value", reason) for _, reason, _ in checked.unfit))
+    yield statements.scopes(record, checked.told, bool(checked.identifiers), known.periods.confirm_after)
+    return Repairing(item, subject, checked)
+
+
+def _in_place(item: Waiting, value: str | Stated | EndPoint) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
+    """Facts and identifiers with the new value where the unfit one was."""
+    kind_of_path, _, rest = item.part.path.partition(".")
+    if kind_of_path == "facts":
+        if not isinstance(value, str):
+            raise Invalid(Flaw("value", "wrong_type"))
+        return {rest.partition(".")[0]: value}, {}
+    kept = item.value if isinstance(item.value, dict) else {}
+    kind: str | None = kept.get("kind")
+    if kind is None and kind_of_path == "identifiers":  # Set aside before the kind was kept beside the value.
+        kind = rest.rpartition(".")[0] if rest.rpartition(".")[2].isdecimal() and "." in rest else rest
+    if isinstance(value, EndPoint):
+        kind, value = kind or value.kind, value.value
+    if kind is None:
+        raise Invalid(Flaw("value.kind", "missing"))
+    if isinstance(value, str):
+        span = {name: kept[name] for name in ("since", "until") if name in kept}
+        value = Stated.model_validate({"value": value, **span})
+    return {}, {kind: value}
+
+
+def evolve(state: Repairing, recorded: Recorded) -> Repairing:
+    if type(recorded.event) not in statements.STATEMENTS:
+        return state
+    return replace(state, standing=statements.evolve(state.standing, recorded))
+
+
+def decide(command: RepairValue, state: Repairing, known: Known) -> Outcome:
+    item, record = state.item, state.subject.record
+    at = known.at(item.carrier.occurred_at)
+    repaired = Draft(ValueRepaired(record=record, item=item.part.item), id=known.new_id())
+    said = statements.drafts(record, state.standing, _beside_the_others(state, at), at)
+    for draft in said:
+        draft.told = item.told_then(repaired.id)
+    return Outcome([repaired, *said], record, state.subject.members)
+
+
+def _beside_the_others(state: Repairing, at: Known) -> Checked:
+    """Of a fact that is a list the others were fit and said already, in the same breath."""
+    sealed = dict(state.checked.sealed)
+    one_of_several = state.item.part.path.count(".") > 1
+    for attribute, value in sealed.items():
+        said = state.standing.facts.get(attribute)
+        if said is None or said.value is None or said.occurred_at != at.occurred_at:
+            continue
+        if one_of_several or isinstance(said.value, list):
+            others = said.value if isinstance(said.value, list) else [said.value]
+            sealed[attribute] = [*others, *([] if value in others else [value])]
+    return replace(state.checked, sealed=sealed)
+
+
+repair_value = Decider(RepairValue, boundary, evolve, decide)
