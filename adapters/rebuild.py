@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Iterator
 from dataclasses import asdict
 from typing import Annotated, Any
 
@@ -15,6 +16,7 @@ from hub import Hub, texts
 from hub.projector import Standing
 from hub.rebuild import Progress
 from hub.rows import ReadModel
+from hub.verify import Verdict
 from projections import READ_MODELS
 
 EVERY = 10.0  # Seconds between two lines of progress where they cannot be written over each other.
@@ -23,14 +25,36 @@ EVERY = 10.0  # Seconds between two lines of progress where they cannot be writt
 def rebuild(
     model: Annotated[str | None, typer.Argument(help=say("Its name, see hub status.", "Имя, см. hub status."))] = None,
     all_: Annotated[bool, typer.Option("--all", help=say("All of them, in turn.", "Все по очереди."))] = False,
+    verify: Annotated[
+        bool,
+        typer.Option(
+            "--verify",
+            help=say("Compare with the rows, change nothing.", "Сравнить со строками, ничего не меняя."),
+        ),
+    ] = False,
+    minutes: Annotated[
+        float | None,
+        typer.Option(
+            min=0,
+            help=say(
+                "With --verify: for so long at most; the next time goes on from there.",
+                "С --verify: не дольше; следующий раз продолжит с этого места.",
+            ),
+        ),
+    ] = None,
     json: Json = False,
 ) -> None:
     models = chosen(model, all_)
+    if minutes is not None and not verify:
+        raise typer.BadParameter(say("--minutes goes with --verify", "--minutes бывает только с --verify"))
+    if verify:
+        return _verify(models, minutes, json)
     with told(json), Hub.open(follow=False, make=False) as hub:
         ends = [_rebuilt(hub, each) for each in models]
         show(json, {"items": [asdict(each) for each in ends]}, *map(_line, ends))
     if any(each.state == "failed" for each in ends):
         raise typer.Exit(1)
+    return None
 
 
 rebuild.__doc__ = say(
@@ -95,3 +119,43 @@ def _line(each: Standing) -> str:
         )
     place = number(each.position, LANGUAGE)
     return say(f"{each.name} is live at position {place}", f"{each.name}: готово, позиция {place}")
+
+
+def _verify(models: list[ReadModel[Any]], minutes: float | None, json: bool) -> None:
+    meter = Meter()
+    with told(json), Hub.open(follow=False, make=False) as hub:
+        try:
+            verdicts = list(hub.verify(models, meter.show, None if minutes is None else 60 * minutes))
+        finally:
+            meter.end()
+        show(json, {"items": [asdict(each) for each in verdicts]}, *(line for each in verdicts for line in _told(each)))
+    if any(each.state in ("differs", "failed") for each in verdicts):
+        raise typer.Exit(1)
+
+
+def _told(each: Verdict) -> Iterator[str]:
+    place = number(each.position, LANGUAGE)
+    yield {
+        "equal": say(
+            f"{each.name} equals the log at position {place}", f"{each.name}: совпадает с журналом, позиция {place}"
+        ),
+        "differs": say(
+            f"{each.name} differs from the log at position {place}; rebuild it",
+            f"{each.name}: расходится с журналом, позиция {place}; постройте заново",
+        ),
+        "failed": say(f"{each.name} has failed; rebuild it", f"{each.name}: ошибка; постройте заново"),
+        "busy": say(f"{each.name} is being rebuilt; verify it later", f"{each.name}: строится заново; проверьте позже"),
+        "unreached": say(
+            f"{each.name}: the time was over; folded up to position {place}",
+            f"{each.name}: время вышло; построено до позиции {place}",
+        ),
+    }[each.state]
+    if each.failed is not None:
+        yield "  " + failure(each.failed.failed_event, each.failed.failed_position, each.failed.error)
+    for one in each.differences:
+        what = {
+            "missing": say("is missing", "нет строки"),
+            "surplus": say("is not in the log", "лишняя строка"),
+            "differs": say("differs in", "расходятся") + " " + ", ".join(one.columns),
+        }[one.kind]
+        yield f"  {' '.join(f'{name}={value}' for name, value in one.key.items())}: {what}"

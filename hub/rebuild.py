@@ -29,6 +29,7 @@ from hub.texts import say
 
 PAUSE = 0.5  # Seconds between two tries to change the tables.
 PATIENCE = 600.0  # Seconds of such tries; somebody may read a table for long.
+LEFT = 2  # Days after which rows beside that nobody folds count as left behind.
 RETRY = 5.0  # Seconds after which a renewal that was hindered begins anew.
 
 SQL = load_queries(__file__)
@@ -67,19 +68,33 @@ def rebuild(
     `failed`, and the rows stay as they were. Raises BeingRebuilt, Misconfigured when the rows are of a newer release,
     Busy when somebody reads them for too long.
     """
-    with _beside(connect, reader, model, batch) as rows:
+    with beside(connect, reader, model, batch) as rows:
         rows.catch_up(told)
         rows.analyse()
         given_up = time.monotonic() + PATIENCE
         while True:
             rows.catch_up(told)
-            if (failed := rows.failed()) is not None:
+            if (failed := rows.failed_at()) is not None:
+                rows.tell_failure()
                 return failed
             if rows.change():
                 return rows.standing()
             if time.monotonic() > given_up:
                 raise Busy(say("rows_in_use", model=model.name))
             time.sleep(PAUSE)
+
+
+def clear_leftovers(connect: Connect, days: int = LEFT) -> int:
+    """Take away what dead rebuilds left, and comparisons that did not go on for so many days; answers how many."""
+    cleared = 0
+    with closing(connect()) as connection:
+        connection.autocommit = True
+        for (name,) in connection.execute(SQL["leftovers"], (days,)).fetchall():
+            if connection.execute(SQL["alone"], (name,)).fetchone() == (True,):
+                _clear(connection, name)
+                connection.execute(SQL["not_alone"], (name,))
+                cleared += 1
+    return cleared
 
 
 class Renewal:
@@ -129,113 +144,145 @@ class _Stopped(Exception):
 
 
 @contextmanager
-def _beside(connect: Connect, reader: Reader, model: ReadModel[Any], batch: int) -> Iterator[_Beside]:
-    """Empty rows beside the live ones, gone at the end unless they took their place."""
+def beside(
+    connect: Connect, reader: Reader, model: ReadModel[Any], batch: int = BATCH, *, resume: bool = False
+) -> Iterator[Beside]:
+    """Rows beside the live ones, gone at the end unless they took their place or are to be kept.
+
+    They are empty at first, or with `resume` those that were kept. Raises BeingRebuilt.
+    """
     with closing(connect()) as connection, closing(Ahead(connect, reader)) as ahead:
         connection.autocommit = True
         if connection.execute(SQL["alone"], (model.name,)).fetchone() != (True,):
             raise BeingRebuilt(say("being_rebuilt", model=model.name))
-        rows = _Beside(connection, reader, model, batch, ahead)
+        rows = Beside(connection, reader, model, batch, ahead, resume)
         try:
             yield rows
         finally:
             with suppress(psycopg.OperationalError):  # The next rebuild, or the clean-up, takes away what is left.
-                rows.clear()
+                if not rows.kept:
+                    rows.clear()
+                connection.execute(SQL["not_alone"], (model.name,))  # A closed connection is noticed a little later.
 
 
-class _Beside:
+class Beside:
     """A read model's rows beside the live ones, on a connection that holds the lock of its rebuild."""
 
     def __init__(
-        self, connection: Connection[Any], reader: Reader, model: ReadModel[Any], batch: int, ahead: Ahead
+        self,
+        connection: Connection[Any],
+        reader: Reader,
+        model: ReadModel[Any],
+        batch: int,
+        ahead: Ahead,
+        resume: bool,
     ) -> None:
-        self._connection, self._reader, self._model = connection, reader, model
+        self.connection, self._reader, self._model = connection, reader, model
         self._started, self._folded = time.monotonic(), 0
+        self.kept = False
         self._refuse_a_newer_one()
-        self.clear()
-        with self._as_owner():
-            connection.execute(self._sql("make"))
-            for (statement,) in connection.execute(SQL["alike"], (model.name,)).fetchall():
-                connection.execute(statement)
+        if not (resume and self._resumable()):
+            self.clear()
+            with self._as_owner():
+                connection.execute(self._sql("make"))
+                for (statement,) in connection.execute(SQL["alike"], (model.name,)).fetchall():
+                    connection.execute(statement)
         connection.execute(SQL["beside"])
         enrol(connection, [model])
         self._folding = Folding(connection, reader, [model], batch, ahead)
 
+    def keep(self) -> None:
+        """Leave these rows, for a comparison that goes on another time."""
+        self.kept = True
+
     def catch_up(self, told: Told) -> None:
         """Fold as far as the live rows are, or as far as can be."""
-        while count := self._folding.advance(end := self._end()):
+        while count := self.advance(end := self._end()):
             self._folded += count
             place, _ = self._place()
             told(Progress(self._model.name, place, end, self._folded / (time.monotonic() - self._started)))
 
-    def failed(self) -> Standing | None:
+    def advance(self, end: int) -> int:
+        """Fold a batch, not beyond `end`; answers how many events it had."""
+        return self._folding.advance(end)
+
+    def failed_at(self) -> Standing | None:
         """Where the fold failed, if it did."""
-        if not self._place()[1]:
-            return None
-        self._connection.execute(SQL["fail"], {"name": self._model.name, "version": self._model.version})
-        return self.standing()
+        return self.standing() if self._place()[1] else None
+
+    def tell_failure(self) -> None:
+        """Have the live rows say why they cannot be folded anew, unless they are live."""
+        self.connection.execute(SQL["fail"], {"name": self._model.name, "version": self._model.version})
 
     def analyse(self) -> None:
         """Tell the planner what it knew of the rows before."""
         with self._as_owner():
-            self._connection.execute(self._sql("analyse"))
+            self.connection.execute(self._sql("analyse"))
 
     def change(self) -> bool:
         """Put these rows in place of the live ones; answers False when that is not possible now."""
         changed = False
         try:
-            with self._connection.transaction():
-                self._connection.execute(SQL["hold"], prepare=False)
+            with self.connection.transaction():
+                self.connection.execute(SQL["hold"], prepare=False)
                 self._refuse_a_newer_one()
-                self._folding.advance(end := self._end())  # One batch at most, for now everybody waits.
+                self.advance(end := self._end())  # One batch at most, for now everybody waits.
                 place, failed = self._place()
                 if failed or place < end:
                     raise psycopg.Rollback
                 name, version = self._model.name, self._model.version
-                self._connection.execute(SQL["settle"], {"name": name, "version": version, "position": place})
-                self._connection.execute(SQL["forget"], (name,))
-                self._connection.execute(SQL["as_owner"], prepare=False)
-                self._connection.execute(self._sql("put"), prepare=False)
+                self.connection.execute(SQL["settle"], {"name": name, "version": version, "position": place})
+                self.connection.execute(SQL["forget"], (name,))
+                self.connection.execute(SQL["as_owner"], prepare=False)
+                self.connection.execute(self._sql("put"), prepare=False)
                 changed = True
         except (errors.LockNotAvailable, errors.DeadlockDetected):
             return False
         except errors.DependentObjectsStillExist:
             raise Misconfigured(say("model_depended_on", model=self._model.name)) from None
         if changed:
-            self._connection.execute("RESET search_path")
+            self.connection.execute("RESET search_path")
         return changed
 
     def standing(self) -> Standing:
         """How the rows are that the search path leads to: those beside, and the live ones once they are changed."""
-        return next(each for each in status(self._connection, self._reader.log) if each.name == self._model.name)
+        return next(each for each in status(self.connection, self._reader.log) if each.name == self._model.name)
 
     def clear(self) -> None:
         """Leave no rows beside."""
-        with self._connection.transaction():
-            self._connection.execute(SQL["forget"], (self._model.name,))
-            self._connection.execute(SQL["as_owner"], prepare=False)
-            self._connection.execute(self._sql("drop"))
+        _clear(self.connection, self._model.name)
+
+    def _resumable(self) -> bool:
+        names = {"name": self._model.name, "version": self._model.version}
+        return self.connection.execute(SQL["resumable"], names).fetchone() == (True,)
 
     def _refuse_a_newer_one(self) -> None:
-        (version,) = self._connection.execute(SQL["version"], (self._model.name,)).fetchone() or (0,)
+        (version,) = self.connection.execute(SQL["version"], (self._model.name,)).fetchone() or (0,)
         if version > self._model.version:
             raise Misconfigured(say("newer_model", model=self._model.name))
 
     def _end(self) -> int:
-        (end,) = self._connection.execute(SQL["end"], (self._reader.log,), prepare=True).fetchone() or (0,)
+        (end,) = self.connection.execute(SQL["end"], (self._reader.log,), prepare=True).fetchone() or (0,)
         return int(end)
 
     def _place(self) -> tuple[int, bool]:
         """How far these rows are, and whether they cannot go on."""
-        row = self._connection.execute(SQL["place"], (self._model.name,), prepare=True).fetchone()
+        row = self.connection.execute(SQL["place"], (self._model.name,), prepare=True).fetchone()
         return row or (0, False)
 
     @contextmanager
     def _as_owner(self) -> Iterator[None]:
         """A transaction of the role that owns the tables."""
-        with self._connection.transaction():
-            self._connection.execute(SQL["as_owner"], prepare=False)
+        with self.connection.transaction():
+            self.connection.execute(SQL["as_owner"], prepare=False)
             yield
 
     def _sql(self, name: str) -> sql.Composed:
         return sql.SQL(SQL[name]).format(table=sql.Identifier(self._model.name))
+
+
+def _clear(connection: Connection[Any], name: str) -> None:
+    with connection.transaction():
+        connection.execute(SQL["forget"], (name,))
+        connection.execute(SQL["as_owner"], prepare=False)
+        connection.execute(sql.SQL(SQL["drop"]).format(table=sql.Identifier(name)))

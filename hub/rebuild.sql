@@ -1,6 +1,26 @@
 -- name: alone
 SELECT pg_try_advisory_lock(hashtextextended('hub.rebuild.' || %s, 0))
 
+-- name: not_alone
+SELECT pg_advisory_unlock(hashtextextended('hub.rebuild.' || %s, 0))
+
+-- name: resumable
+-- Rows that were kept are of use while neither the fold nor the table has changed.
+WITH columns AS (
+    SELECT relnamespace::regnamespace::text AS place, array_agg(attname::text || ' ' || atttypid ORDER BY attname) AS found
+    FROM pg_class JOIN pg_attribute ON attrelid = pg_class.oid AND attnum > 0 AND NOT attisdropped
+    WHERE relname = %(name)s AND relnamespace = ANY ('{hub, hub_rebuild}'::regnamespace[])
+    GROUP BY relnamespace)
+SELECT EXISTS (
+    SELECT FROM hub_rebuild.read_model JOIN columns live ON live.place = 'hub'
+    JOIN columns kept ON kept.place = 'hub_rebuild' AND kept.found = live.found
+    WHERE name = %(name)s AND version = %(version)s AND state = 'live')
+
+-- name: leftovers
+SELECT coalesce(l.name, t.tablename) FROM hub_rebuild.read_model l
+FULL JOIN (SELECT * FROM pg_tables WHERE schemaname = 'hub_rebuild' AND tablename <> 'read_model') t ON t.tablename = l.name
+WHERE l.name IS NULL OR t.tablename IS NULL OR l.updated_at < now() - make_interval(days => %s)
+
 -- name: beside
 -- Tables and lines of the rows beside are found first, the log behind them.
 SET search_path = hub_rebuild, hub

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import gc
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import cached_property
@@ -43,6 +43,7 @@ from hub.rows import ReadModel
 from hub.settings import USUAL, Periods, Settings
 from hub.slice import Asked
 from hub.texts import say
+from hub.verify import Verdict, verify
 from hub.view import View
 from projections import READ_MODELS
 from projections.card import card_of
@@ -215,6 +216,12 @@ class Hub:
     def rebuild(self, model: ReadModel[Any], told: Told = lambda _: None) -> Standing:
         """Fold a read model anew beside its rows; see `hub.rebuild.rebuild`."""
         return rebuild(lambda: connect(self.url), self.reader, model, told)
+
+    def verify(
+        self, models: Sequence[ReadModel[Any]], told: Told = lambda _: None, seconds: float | None = None
+    ) -> Iterator[Verdict]:
+        """Compare the rows of read models with what the log makes of them; see `hub.verify.verify`."""
+        return verify(lambda: connect(self.url), self.reader, models, told, seconds)
 
     @contextmanager
     def view(self) -> Iterator[View]:

@@ -185,3 +185,37 @@ def test_a_killed_rebuild_harms_nothing_and_a_second_one_is_refused(
     assert connection.execute("SELECT name FROM hub_rebuild.read_model").fetchall() == []
     left = connection.execute("SELECT tablename FROM pg_tables WHERE schemaname = 'hub_rebuild'").fetchall()
     assert left == [("read_model",)]
+
+
+def test_verify_says_that_all_is_as_the_log_has_it_or_names_what_is_not(
+    hub: Hub, tmp_path: Path, owner: Connection[Any]
+) -> None:
+    hub.follow()
+    hub.wait(hub.head())
+    done = typed(hub, tmp_path, "rebuild", "--verify", "--all")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert sorted(done.stdout.splitlines()) == [
+        f"{name} equals the log at position {hub.head()}" for name in sorted(MODELS)
+    ]
+
+    (event,) = owner.execute("UPDATE timeline SET channel = 'sms' WHERE position = 9 RETURNING event").fetchone() or (
+        "",
+    )
+    told = typed(hub, tmp_path, "rebuild", "--verify", "timeline")
+    assert told.returncode == 1
+    assert told.stdout.splitlines()[1:] == [f"  event={event}: differs in channel"]
+    document = json.loads(typed(hub, tmp_path, "rebuild", "--verify", "timeline", "--json").stdout)
+    (item,) = document["items"]
+    assert item["state"] == "differs"
+    assert item["differences"] == [{"key": {"event": str(event)}, "kind": "differs", "columns": ["channel"]}]
+    russian = typed(hub, tmp_path, "rebuild", "--verify", "timeline", lang="ru")
+    assert "расходятся channel" in russian.stdout
+
+
+def test_verify_may_be_given_so_much_time(hub: Hub, tmp_path: Path) -> None:
+    hub.follow()
+    hub.wait(hub.head())
+    done = typed(hub, tmp_path, "rebuild", "--verify", "--all", "--minutes", "0", "--json")
+    assert done.returncode == 0
+    assert {each["state"] for each in json.loads(done.stdout)["items"]} == {"unreached"}
+    assert typed(hub, tmp_path, "rebuild", "--all", "--minutes", "1").returncode == 2
