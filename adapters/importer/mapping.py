@@ -26,7 +26,7 @@ from hub.intake import flaws_of
 from hub.texts import Told, said, told, why
 
 SETTINGS = {"name", "source", "key", "occurred_at", "file", "row", "register", "customer", "touch"}
-LAYOUT = {"format", "encoding", "delimiter", "header", "columns"}
+LAYOUT = {"format", "encoding", "delimiter", "quote", "header", "columns"}
 COMMON = {"source", "key", "occurred_at", "correlation", "branch"}
 TABLES = {"facts", "identifiers", "data", "content"}
 OF_A_CUSTOMER = COMMON | {"party", "facts", "identifiers", "same_as", "raw"}
@@ -41,10 +41,11 @@ class MappingError(Misconfigured):
 class Mapped:
     """A mapping read and checked, as far as it can be without the file it is for."""
 
-    def __init__(self, file: Path) -> None:
+    def __init__(self, file: Path, text: str | None = None) -> None:
+        """The text in the file, or one that is to become it."""
         self._file = file
         try:
-            self.text = file.read_text("utf-8")
+            self.text = file.read_text("utf-8") if text is None else text
             self._read = tomllib.loads(self.text)
         except OSError as error:
             raise MappingError(wrong_in(file, why(error))) from None
@@ -187,8 +188,9 @@ class Mapped:
                 encoding = codecs.lookup(table["encoding"]).name
             except LookupError:
                 self._fail("file.encoding", wrong("no_encoding"))
-        if len(table.get("delimiter", ",")) != 1:
-            self._fail("file.delimiter", wrong("delimiter"))
+        for sign in ("delimiter", "quote"):
+            if len(table.get(sign, ",")) != 1:
+                self._fail(f"file.{sign}", wrong("delimiter"))
         columns = table.get("columns")
         if table.get("header", True) is False and not columns:
             self._fail("file.columns", wrong("columns"))
@@ -198,6 +200,7 @@ class Mapped:
             table.get("delimiter"),
             table.get("header", True),
             tuple(columns) if columns else None,
+            table.get("quote", '"'),
         )
 
     def _table(self, key: str) -> Mapping[str, Any]:

@@ -38,6 +38,7 @@ class Layout:
     delimiter: str | None = None
     header: bool = True
     columns: tuple[str, ...] | None = None
+    quote: str = '"'
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,11 +124,12 @@ class Rows:
     def _opened(self, file: Path, layout: Layout, start: Place | None) -> Iterator[tuple[int, Row | Broken]]:
         try:
             self.total = file.stat().st_size
-            encoding = start.encoding if start else layout.encoding or _sniffed_encoding(self._file, file)
+            encoding = start.encoding if start else layout.encoding or sniffed_encoding(self._file, file)
         except OSError as error:
             raise FileError(wrong_in(file, why(error))) from None
         self.encoding = "utf-8-sig" if encoding == "utf-8" else encoding  # Reads both, with a byte order mark or not.
         self.delimiter = start.delimiter if start else layout.delimiter
+        self._quote = layout.quote
         if self.format == "ndjson":
             if start:
                 self._go_on(start)
@@ -167,7 +169,7 @@ class Rows:
         if self.format == "spaces":
             return (line.split() for line in self._decoded())
         self.delimiter = self.delimiter or self._sniffed_delimiter()
-        return csv.reader(self._decoded(), delimiter=self.delimiter)
+        return csv.reader(self._decoded(), delimiter=self.delimiter, quotechar=self._quote)
 
     def _lists(self, cells: Iterator[list[str]], width: int) -> Iterator[tuple[int, Row | Broken]]:
         while True:
@@ -212,11 +214,11 @@ class Rows:
         start = self._file.tell()
         line = self._file.readline(CHUNK).decode(self.encoding, "replace")
         self._file.seek(start)
-        outside = "".join(line.split('"')[::2])  # What stands in quotes separates nothing.
+        outside = "".join(line.split(self._quote)[::2])  # What stands in quotes separates nothing.
         return max(DELIMITERS, key=outside.count)
 
 
-def _sniffed_encoding(opened: BinaryIO, file: Path) -> str:
+def sniffed_encoding(opened: BinaryIO, file: Path) -> str:
     """utf-8 where the first bytes beyond ASCII are it, else cp1251; a byte order mark says it outright."""
     start = opened.read(4)
     if start.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
