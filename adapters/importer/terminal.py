@@ -57,7 +57,7 @@ def _suggest(file: Path, json: bool) -> None:
     """The mapping on standard output, so that it can be kept; the rows beside it, for a person to see only."""
     try:
         suggested = suggest(file, LANGUAGE, Settings.from_environment().region)
-    except (FileError, Misconfigured) as error:
+    except Misconfigured as error:
         _fail(in_words(error, LANGUAGE), json, 2)
     if json:
         typer.echo(orjson.dumps({"mapping": suggested.mapping, "rows": suggested.rows}).decode())

@@ -199,6 +199,13 @@ def test_a_name_with_anything_in_it_is_written_as_toml(tmp_path: Path) -> None:
     assert mapping["customer"]["identifiers"]["email"] == ["a.b", "email"]
 
 
+@pytest.mark.parametrize("text", ["a;b\n1;2\n", "x\n", "1\n2\n", '"a\n', "id,when,sum\n7,14 февраля 2026,1 200 руб.\n"])
+def test_where_nothing_is_recognised_the_mapping_still_works(tmp_path: Path, text: str) -> None:
+    mapping, found = suggested(tmp_path, text)
+    assert mapping["customer"] == {"raw": True}
+    assert all(row["commands"][0]["raw"] for row in found.rows)
+
+
 def test_parquet_is_suggested_for_as_well(tmp_path: Path) -> None:
     pa, pq = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
     pq.write_table(pa.table({"customer_id": ["7", "8"], "email": ["a@example.ru", None]}), tmp_path / "rows.parquet")
@@ -260,6 +267,8 @@ def test_a_file_with_nothing_in_it_is_said(tmp_path: Path) -> None:
     for name in ("rows.csv", "rows.ndjson"):
         with pytest.raises(FileError, match=r"no header line|nothing in it to suggest from"):
             suggested(tmp_path, "", name)
+    with pytest.raises(FileError, match="cannot tell its format"):
+        suggested(tmp_path, "PK\x03\x04\x00\x00", "rows.xlsx")
     with pytest.raises(FileError, match="no such file"):
         suggest(tmp_path / "none.csv", "en", "RU")
 

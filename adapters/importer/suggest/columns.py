@@ -71,13 +71,16 @@ def _layout(file: Path) -> tuple[Layout, bool]:
     """How it is written, and whether columns had to be named anew."""
     try:
         with file.open("rb") as opened:
-            format = FORMATS.get(file.suffix.lower()) or ("parquet" if opened.read(4) == b"PAR1" else "")
+            start = opened.read(1 << 12)
+            format = FORMATS.get(file.suffix.lower()) or ("parquet" if start.startswith(b"PAR1") else "")
             opened.seek(0)
             encoding = sniffed_encoding(opened, file) if format != "parquet" else None
     except OSError as error:
         raise FileError(wrong_in(file, why(error))) from None
     if format == "parquet":
         return Layout(format), False
+    if b"\0" in start:  # A workbook, an archive: nothing written line by line.
+        raise FileError(wrong_in(file, wrong("unknown_format")))
     with file.open(encoding=encoding, errors="replace", newline="") as text:
         lines = [line for line in islice(text, LINES) if line.strip()]
     if format == "ndjson" or (not format and lines and lines[0].startswith("{")):
@@ -87,7 +90,10 @@ def _layout(file: Path) -> tuple[Layout, bool]:
         delimiter = delimiter or ","
         quote = _quote(lines, delimiter)
         layout = Layout("csv", encoding, delimiter, quote=quote)
-        return _headed(layout, next(csv.reader(lines, delimiter=delimiter, quotechar=quote), []))
+        try:
+            return _headed(layout, next(csv.reader(lines, delimiter=delimiter, quotechar=quote), []))
+        except csv.Error:
+            raise FileError(wrong_in(file, wrong("no_header"))) from None
     return _headed(Layout("spaces", encoding), lines[0].split() if lines else [])
 
 

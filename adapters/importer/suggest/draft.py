@@ -203,6 +203,8 @@ class Draft:
         customer = Table("[customer]")
         if "organisation_name" in self._meant and not {"name", "last_name", "first_name"} & self._meant.keys():
             customer.set("party", {"value": "organisation"}, self._say("samples"))
+        if not tables:
+            customer.set("raw", True, self._say("nothing"))
         return [customer, *tables]
 
     def _address(self, facts: Table) -> None:

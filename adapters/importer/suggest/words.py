@@ -59,6 +59,10 @@ DOUBTS: Mapping[str, Both] = {
         "A second {meaning}, stated as a fact, is an identifier as well.",
         "Второй {meaning}: как свойство он тоже идентификатор.",
     ),
+    "nothing": (
+        "? Nothing of a customer was recognised; the rows are only kept.",
+        "? О клиенте ничего не распознано; строки только хранятся.",
+    ),
     "kept": (
         "Not mapped, but kept sealed with the row: {columns}",
         "Не размечены, но хранятся запечатанными вместе со строкой: {columns}",
