@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
+from adapters import audit
 from adapters.api.routes import status_of
 from adapters.demo.story import program
 from adapters.demo.terminal import demo
@@ -27,6 +28,7 @@ app = typer.Typer(
 )
 key = typer.Typer(no_args_is_help=True, help=say("API keys.", "Ключи API."))
 app.add_typer(key, name="key")
+app.add_typer(audit.app, name="audit")
 app.command("import")(import_)
 app.command("demo")(demo)
 app.command("rebuild")(rebuild)

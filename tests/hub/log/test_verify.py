@@ -1,0 +1,114 @@
+"""Whatever is done to the log behind the hub's back is found, and named by its kind and place."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from psycopg import Connection
+
+from hub.events import VOCABULARY
+from hub.log import verify
+from hub.log.verify import KINDS, Fault, Mark, Verification
+from hub.wiring import Hub
+
+OPEN = (
+    "seal IS NULL AND position = 7 AND tag = (SELECT min(tag::text)::uuid FROM tag WHERE position = 7 AND seal IS NULL)"
+)
+DONE = {
+    "leaf": ("UPDATE event SET data = data || ' ' WHERE position = 7", 7),
+    "type": ("UPDATE event SET type = 99 WHERE position = 7", 7),
+    "shape": ("UPDATE event SET data = 'x' WHERE position = 7", 7),
+    "gap": ("DELETE FROM event WHERE position = 7", 7),
+    "time": ("UPDATE event SET recorded_at = 1 WHERE position = 7", 7),
+    "seal_changed": ("UPDATE seal SET box = box || 'x' WHERE position = 7 AND seal = 0", 7),
+    "seal_missing": ("DELETE FROM seal WHERE position = 7", 7),
+    "seal_stray": ("INSERT INTO seal SELECT log, 900, seal, record, class, key, box FROM seal WHERE position = 7", 900),
+    "sealed_tag_stray": ("INSERT INTO tag SELECT log, tag, position, type, 9 FROM tag WHERE position = 7 LIMIT 1", 7),
+    "tag_stray": ("INSERT INTO tag VALUES (1, gen_random_uuid(), 7, (SELECT type FROM event WHERE position = 7))", 7),
+    "tag_changed": (f"UPDATE tag SET type = 99 WHERE {OPEN}", 7),
+    "tag_missing": (f"DELETE FROM tag WHERE {OPEN}", 7),
+    "tag_doubled": (f"INSERT INTO tag SELECT * FROM tag WHERE {OPEN}", 7),
+    "guard": ("SELECT 1", None),  # What it takes to do any of these leaves a trace itself.
+}
+TAKEN_AWAY = """
+    ALTER EVENT TRIGGER hub_ddl_command_end DISABLE;
+    ALTER TABLE event DISABLE TRIGGER ALL; ALTER TABLE tag DISABLE TRIGGER ALL; ALTER TABLE seal DISABLE TRIGGER ALL
+"""
+
+
+@pytest.fixture
+def hub(database_url: str, tmp_path: Path) -> Iterator[Hub]:
+    with Hub(database_url, tmp_path) as hub:
+        hub.do({"command": "register_source", "name": "shop", "title": "Лавка"})
+        said = {"facts": {"first_name": "Анна", "city": "Тверь"}, "identifiers": {"phone": "+79161234567"}}
+        for n in range(4):
+            hub.do({"command": "record_touch", "source": "shop", "key": f"k{n}", "channel": "call", **said})
+        yield hub
+
+
+@pytest.fixture(autouse=True)
+def small_pages(monkeypatch: pytest.MonkeyPatch) -> None:
+    """So that a short log has several."""
+    monkeypatch.setattr(verify, "PAGE", 3)
+    monkeypatch.setattr(verify, "BLOCKS", 1)
+
+
+def faults(hub: Hub) -> list[Fault]:
+    verification = Verification(hub.questions.connection, VOCABULARY)
+    found = [each for each in verification.run() if each]
+    assert verification.complete
+    return found
+
+
+def test_a_log_nobody_touched_agrees(hub: Hub) -> None:
+    verification = Verification(hub.questions.connection, VOCABULARY)
+    assert [each for each in verification.run() if each] == []
+    assert verification.complete
+    assert verification.events == hub.head()
+    assert verification.seals > 0 < verification.tags
+
+
+def test_each_kind_of_fault_is_tried() -> None:
+    assert DONE.keys() == set(KINDS)
+
+
+@pytest.mark.parametrize("kind", DONE)
+def test_what_was_done_is_found_and_named(hub: Hub, owner: Connection[Any], kind: str) -> None:
+    statement, position = DONE[kind]
+    owner.execute(TAKEN_AWAY.encode())
+    assert owner.execute(statement.encode()).rowcount == 1
+    found = faults(hub)
+    assert (kind, position) in {(each.kind, each.position) for each in found}
+    if kind not in ("leaf", "type", "shape", "gap", "time", "guard"):  # These show in more than one way.
+        assert {each.kind for each in found} == {kind, "guard"}
+
+
+def test_an_erased_record_is_no_fault(hub: Hub, connection: Connection[Any]) -> None:
+    (record,) = connection.execute("SELECT record FROM seal WHERE position = 7 LIMIT 1").fetchone() or ("",)
+    places = "SELECT position, seal FROM seal WHERE record = %s"
+    connection.execute(f"DELETE FROM tag WHERE (position, seal) IN ({places})".encode(), (record,))
+    connection.execute("DELETE FROM seal WHERE record = %s", (record,))
+    connection.execute("UPDATE record_key SET wrapped = NULL, destroyed_at = 1 WHERE record = %s", (record,))
+    assert faults(hub) == []
+
+
+def test_what_has_not_enough_time_goes_on_where_it_stopped(hub: Hub, owner: Connection[Any]) -> None:
+    owner.execute(TAKEN_AWAY.encode())
+    owner.execute(DONE["tag_missing"][0].encode())
+    owner.execute(DONE["leaf"][0].encode())
+    mark, events, tags, found, runs = None, 0, 0, list[tuple[str, int | None]](), 0
+    while True:
+        verification = Verification(hub.questions.connection, VOCABULARY, mark)
+        found += [(each.kind, each.position) for each in verification.run(seconds=0) if each and each.kind != "guard"]
+        events, tags, runs = events + verification.events, tags + verification.tags, runs + 1
+        if verification.complete:
+            break
+        hub.do({"command": "identify_customer", "source": "shop", "key": f"more{runs}"})  # Life goes on.
+        mark = Mark.parse(verification.mark.text())
+        if runs > 200:
+            pytest.fail("it never ends")
+    assert runs > 3
+    assert sorted(found) == [("leaf", 7), ("tag_missing", 7)]
