@@ -8,11 +8,9 @@ memory against what came after it; only what reaches further back is probed in t
 from __future__ import annotations
 
 import time
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
-from queue import Empty, SimpleQueue
 from threading import Lock, Thread
 from typing import Any, NamedTuple
 
@@ -22,12 +20,13 @@ from psycopg import Connection
 from hub.database import load_queries
 from hub.errors import Busy, Conflict, HubError
 from hub.log import wire
+from hub.log.packing import Rows
+from hub.log.probe import probe
 from hub.log.recent import Chunk, Item, Recent
+from hub.log.waiting import Waiting
 from hub.observer import Observers
 from hub.texts import say
 
-LOCK_TIME = 0.040  # Seconds a group may be expected to hold the lock.
-SINGLE = 16  # Events of an append that may go before the parts of a load.
 DELTA_READ = 20_000  # Events of other writers read under the lock at most; beyond that the window starts anew.
 RECONNECT_FOR = 15.0  # Seconds before a waiting append is told that the database is away.
 
@@ -84,11 +83,8 @@ class Writer:
     def __init__(self, connect: Callable[[], Connection[Any]], observers: Observers = ()) -> None:
         self._connect, self._observers = connect, observers
         self._connection: Connection[Any] | None = None
-        self._queue: SimpleQueue[Append | None] = SimpleQueue()
-        self._load_is_due = False
-        self._waiting: deque[Append] = deque()
+        self._waiting = Waiting()
         self._recent: dict[int, Recent] = {}
-        self._seconds_per_event = LOCK_TIME / 1000
         self._in_doubt = False  # Whether what was sent on a lost connection was committed.
         self._closing = False
         self._door = Lock()
@@ -99,20 +95,20 @@ class Writer:
         with self._door:
             if self._closing:
                 raise Busy(say("shutting_down"))
-            self._queue.put(append)
+            self._waiting.put(append)
         return append.done
 
     def close(self) -> None:
         """Finish what was submitted, then stop."""
         with self._door:
             self._closing = True
-            self._queue.put(None)
+            self._waiting.put(None)
         self._thread.join()
         if self._connection is not None:
             self._connection.close()
 
     def _run(self) -> None:
-        while (group := self._take()) is not None:
+        while (group := self._waiting.take()) is not None:
             try:
                 self._commit(group)
             except BaseException as error:  # The thread must outlive whatever one group did.
@@ -133,52 +129,6 @@ class Writer:
                 pass  # Broken, or in the midst of a pipeline that cannot be ended.
         self._connection.close()
         return False
-
-    def _take(self) -> list[Append] | None:
-        """The next appends to one log, up to the lock time allowed."""
-        if not self._waiting:
-            first = self._queue.get()
-            if first is None:
-                return None
-            self._waiting.append(first)
-        while len(self._waiting) < 2000:
-            try:
-                append = self._queue.get_nowait()
-            except Empty:
-                break
-            if append is None:
-                self._queue.put(None)  # Seen again when all before it is done.
-                break
-            self._waiting.append(append)
-        most = self._singles_first()
-        log, room = self._waiting[0].log, LOCK_TIME / self._seconds_per_event
-        group: list[Append] = []
-        others: deque[Append] = deque()
-        while self._waiting:
-            append = self._waiting.popleft()
-            if append.log != log or len(group) == most or (group and room < len(append.events)):
-                others.append(append)
-                others.extend(self._waiting)
-                self._waiting.clear()
-                break
-            group.append(append)
-            room -= max(1, len(append.events))
-        self._waiting = others
-        return group
-
-    def _singles_first(self) -> int:
-        """Where more waits than one group takes: the single ones first and alone, in turn with the load.
-
-        Answers how many appends the next group may have.
-        """
-        crowded = sum([len(append.events) for append in self._waiting]) > LOCK_TIME / self._seconds_per_event
-        singles = [append for append in self._waiting if not _is_large(append)] if crowded else []
-        if not singles or self._load_is_due or len(singles) == len(self._waiting):
-            self._load_is_due = False
-            return len(self._waiting)
-        self._load_is_due = True
-        self._waiting = deque(sorted(self._waiting, key=_is_large))
-        return len(singles)
 
     def _commit(self, group: list[Append]) -> None:
         """Commit the group; when it fails as a whole, each append alone, so that only the poison fails."""
@@ -234,7 +184,7 @@ class Writer:
             self._in_doubt = False
 
         now = max(time.time_ns() // 1000, recent.recorded_at)
-        rows = _Rows(log, now, head)
+        rows = Rows(log, now, head)
         accepted: list[tuple[Append, Appended]] = []
         refused: list[tuple[Append, HubError]] = []  # Told after COMMIT, since what they met may not be committed.
         for append in pending:
@@ -250,7 +200,8 @@ class Writer:
             ):
                 refused.append((append, AlreadyAnswered()))
             else:
-                accepted.append((append, rows.add(append)))
+                first = rows.add(append)
+                accepted.append((append, Appended(first, rows.head, now)))
         if accepted:
             rows.copy(connection)
             _unseal(connection, [each for append, _ in accepted for each in append.unsealed])
@@ -262,8 +213,7 @@ class Writer:
         if accepted:
             recent.add(rows.chunk, now)
         if rows.head > head:
-            spent = (time.monotonic() - started) / (rows.head - head)
-            self._seconds_per_event += 0.1 * (min(spent, LOCK_TIME / 200) - self._seconds_per_event)
+            self._waiting.learn(rows.head - head, time.monotonic() - started)
         for append, appended in accepted:
             _accept(append, appended)
         for append, error in refused:
@@ -348,11 +298,6 @@ def _accept(append: Append, appended: Appended) -> None:
     append.done.set_result(appended)
 
 
-def _is_large(append: Append) -> bool:
-    """Part of a load, or built on what has still to be written before it."""
-    return len(append.events) > SINGLE or not all(each.done.done() for each in append.predecessors)
-
-
 def _refuse(append: Append, error: BaseException) -> None:
     append.placed, append.predecessors = None, ()
     append.done.set_exception(error)
@@ -361,116 +306,3 @@ def _refuse(append: Append, error: BaseException) -> None:
 def channel(log: int) -> str:
     """The notification channel of a log; the payload is its head."""
     return f"hub_log_{log}"
-
-
-def probe(connection: Connection[Any], log: int, appends: Sequence[Append]) -> list[frozenset[int]]:
-    """Of each append the items that match what came after it and is not its predecessors'; asked of the index."""
-    matched: list[set[int]] = [set() for _ in appends]
-    together: dict[tuple[range, ...], list[int]] = {}  # All without predecessors are asked at once.
-    for at, append in enumerate(appends):
-        together.setdefault(tuple(each.placed for each in append.predecessors if each.placed), []).append(at)
-    for own, places in together.items():
-        spared = [each.start for each in own], [each.stop for each in own]
-        tagged = [(at, n, item) for at in places for n, item in enumerate(appends[at].items) if item.tags]
-        if tagged:
-            rows = connection.execute(
-                SQL["matched"],
-                {
-                    "log": log,
-                    "tag": _array(item.tags[0].hex() for _, _, item in tagged),
-                    "others": _array(_nested(tag.hex() for tag in item.tags[1:]) for _, _, item in tagged),
-                    "types": _array("NULL" if item.types is None else _nested(item.types) for _, _, item in tagged),
-                    "after": _array(appends[at].after or 0 for at, _, _ in tagged),
-                    "from": spared[0],
-                    "to": spared[1],
-                },
-                prepare=True,
-            )
-            for (i,) in rows:
-                matched[tagged[i - 1][0]].add(tagged[i - 1][1])
-        for at in places:
-            for n, item in enumerate(appends[at].items):
-                if not item.tags:
-                    types = None if item.types is None else sorted(item.types)
-                    asked = (log, appends[at].after or 0, types, types, *spared)
-                    if connection.execute(SQL["matched_untagged"], asked).fetchone() == (True,):
-                        matched[at].add(n)
-    return [frozenset(each) for each in matched]
-
-
-def _array(elements: Iterable[object]) -> str:
-    """An array as one text parameter, which costs far less to pass than a list."""
-    return "{" + ",".join(map(str, elements)) + "}"
-
-
-def _nested(elements: Iterable[object]) -> str:
-    return f'"{_array(elements)}"'
-
-
-class _Rows:
-    """The rows of one commit. Those of a table are packed while the server already takes in the first of them."""
-
-    RUN = 200  # Events packed before they are handed over.
-
-    def __init__(self, log: int, now: int, head: int) -> None:
-        self._log, self._now, self.head = log, now, head
-        self.chunk = Chunk(head + 1)
-        self._placed: list[tuple[int, Append]] = []
-
-    def add(self, append: Append) -> Appended:
-        """Number the append's events."""
-        first = self.head + 1
-        self.head += len(append.events)
-        self.chunk.events.extend(
-            [
-                (each.type, each.tags + [tag for tag, _ in each.sealed_tags] if each.sealed_tags else each.tags)
-                for each in append.events
-            ]
-        )
-        self.chunk.receipts.update([(receipt.principal, receipt.request) for receipt in append.receipts])
-        self._placed.append((first, append))
-        append.placed = range(first, self.head + 1)
-        return Appended(first, self.head, self._now)
-
-    def copy(self, connection: Connection[Any]) -> None:
-        for table, pieces in (
-            ("event (log, position, id, type, recorded_at, tags, data, leaf)", self._events()),
-            ("tag (log, tag, position, type, seal)", self._tags()),
-            ("seal (log, position, seal, record, class, key, box)", self._seals()),
-            ("record_key (record, class, key, epoch, wrapped)", self._keys()),
-            ("receipt (principal, request, body, first, last, answer)", self._receipts()),
-        ):
-            filled = filter(None, pieces)
-            first = next(filled, None)
-            if first is not None:
-                with connection.cursor().copy(f"COPY {table} FROM STDIN (FORMAT binary)".encode()) as copy:
-                    copy.write(wire.COPY_HEADER + first)
-                    for piece in filled:
-                        copy.write(piece)
-                    copy.write(wire.COPY_TRAILER)
-
-    def _runs(self) -> Iterator[tuple[int, Sequence[wire.Prepared]]]:
-        """Events in a row, with the position of the first."""
-        for first, append in self._placed:
-            for at in range(0, len(append.events), self.RUN):
-                yield first + at, append.events[at : at + self.RUN]
-
-    def _events(self) -> Iterator[bytes]:
-        return (wire.event_rows(self._log, self._now, first, events) for first, events in self._runs())
-
-    def _tags(self) -> Iterator[bytes]:
-        return (wire.tag_rows(self._log, first, events) for first, events in self._runs())
-
-    def _seals(self) -> Iterator[bytes]:
-        return (wire.seal_rows(self._log, first, events) for first, events in self._runs())
-
-    def _keys(self) -> Iterator[bytes]:
-        return (wire.key_row(*key) for _, append in self._placed for key in append.keys)
-
-    def _receipts(self) -> Iterator[bytes]:
-        for first, append in self._placed:
-            for each in append.receipts:
-                start = first + each.first
-                last = start + each.written - 1
-                place = start if each.written else None
-                yield wire.receipt_row(each.principal, each.request, each.body, place, last, each.answer)
