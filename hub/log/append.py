@@ -21,7 +21,7 @@ from hub.database import load_queries
 from hub.errors import Busy, Conflict, HubError
 from hub.log import wire
 from hub.log.packing import Rows
-from hub.log.probe import probe
+from hub.log.probe import array, probe
 from hub.log.recent import Chunk, Item, Recent
 from hub.log.waiting import Waiting
 from hub.observer import Observers
@@ -290,7 +290,7 @@ def _unseal(connection: Connection[Any], seals: Sequence[tuple[bytes, int]]) -> 
     """Delete these seals, and what is found by them. The events stay, and their leaves still verify."""
     if seals:
         ids, numbers = zip(*seals, strict=True)
-        connection.execute(SQL["unseal"], (_array(id.hex() for id in ids), _array(numbers)))
+        connection.execute(SQL["unseal"], (array(id.hex() for id in ids), array(numbers)))
 
 
 def _accept(append: Append, appended: Appended) -> None:

@@ -29,10 +29,10 @@ def probe(connection: Connection[Any], log: int, appends: Sequence[Append]) -> l
                 SQL["matched"],
                 {
                     "log": log,
-                    "tag": _array(item.tags[0].hex() for _, _, item in tagged),
-                    "others": _array(_nested(tag.hex() for tag in item.tags[1:]) for _, _, item in tagged),
-                    "types": _array("NULL" if item.types is None else _nested(item.types) for _, _, item in tagged),
-                    "after": _array(appends[at].after or 0 for at, _, _ in tagged),
+                    "tag": array(item.tags[0].hex() for _, _, item in tagged),
+                    "others": array(_nested(tag.hex() for tag in item.tags[1:]) for _, _, item in tagged),
+                    "types": array("NULL" if item.types is None else _nested(item.types) for _, _, item in tagged),
+                    "after": array(appends[at].after or 0 for at, _, _ in tagged),
                     "from": spared[0],
                     "to": spared[1],
                 },
@@ -50,10 +50,10 @@ def probe(connection: Connection[Any], log: int, appends: Sequence[Append]) -> l
     return [frozenset(each) for each in matched]
 
 
-def _array(elements: Iterable[object]) -> str:
+def array(elements: Iterable[object]) -> str:
     """An array as one text parameter, which costs far less to pass than a list."""
     return "{" + ",".join(map(str, elements)) + "}"
 
 
 def _nested(elements: Iterable[object]) -> str:
-    return f'"{_array(elements)}"'
+    return f'"{array(elements)}"'

@@ -44,6 +44,10 @@ def tag_of(text: str) -> bytes:
     return sha256(text.encode()).digest()[:16]
 
 
+def leaf_of(position: int, recorded_at: int, inner: bytes) -> bytes:
+    return sha256(_LEAF(b"\x00\x01", position, recorded_at, inner)).digest()
+
+
 def inner_hash(id: bytes, type: str, tags: Sequence[str], data: bytes) -> bytes:
     """SHA256(rest): everything of an event but its place and time in the log."""
     return prepare(id, 0, type, tags, data).inner
