@@ -193,6 +193,43 @@ class Waiting(Shape):
     expires_at: str = Field(description="When it is let go unless somebody repairs it.")
 
 
+class LoggedSeal(Shape):
+    """Personal data of an event: the SHA-256 that binds it to the log, and what it holds."""
+
+    n: int
+    record: str
+    class_: int = Field(alias="class", description="Of retention.")
+    digest: str
+    content: dict[str, Any] | None = Field(description="Null when it was erased, or the reader may not see it.")
+
+
+class Logged(Shape):
+    """An event as the log holds it: leaf = SHA-256(0x00 ‖ 0x01 ‖ u64 position ‖ i64 recorded_at in µs ‖ rest).
+
+    An auditor gets null for what was said: everything from `principal` to `body`.
+    """
+
+    position: int
+    event: str
+    type: str
+    recorded_at: str
+    tags: list[str]
+    rest: str = Field(description="SHA-256 of all else that is stored of it, in hex; see hub/log/wire.py.")
+    leaf: str
+    schema_: int = Field(alias="schema")
+    principal: str | None
+    role: str | None
+    source: str | None
+    on_behalf_of: str | None
+    branch: str | None
+    correlation: str | None
+    causation: str | None
+    document: str | None
+    occurred_at: str | None
+    body: dict[str, Any] | None
+    seals: list[LoggedSeal]
+
+
 class ReadModel(Shape):
     name: str
     version: int
@@ -233,6 +270,7 @@ SHAPES = (
     Page[Touch],
     Page[Contact],
     Page[Waiting],
+    Page[Logged],
     Page[ReadModelInFull],
     Status,
 )

@@ -87,6 +87,11 @@ CONTACTS = _route("The contacts a customer had", 404, 422, answer=_page("Contact
 QUARANTINE = _route(
     "What could not be accepted and waits for repair, with reasons and age", 422, answer=_page("Waiting")
 )
+LOG = _route(
+    "The events of the log in order; `next` is the next page's `after`, and a page may be short or empty",
+    404, 422,
+    answer=_page("Logged"),
+)  # fmt: skip
 READ_MODELS = _route("How far each read model is", 422, answer=_page("ReadModelInFull"))
 STATUS = _route("How the hub is; needs no key", answer={"$ref": f"{_REF}Status"}, open=True)
 

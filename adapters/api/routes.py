@@ -20,6 +20,7 @@ from starlette.responses import Response
 from adapters.api import describing
 from adapters.api.batch import Batch
 from adapters.api.bodies import json_body, media_type
+from adapters.api.evidence import events_of
 from adapters.api.lines import Cutter, Elements, Lines, Unzipped
 from adapters.api.masking import masked
 from adapters.api.problems import NotSupported, language_of
@@ -166,6 +167,18 @@ def add_questions(app: FastAPI, hub: Hub) -> None:
         at_least: AtLeast = None,
     ) -> Response:
         return _json(await asked(at_least, lambda view: quarantined(view, limit, cursor, reason, source)))
+
+    @app.get("/v1/log", **describing.LOG)
+    async def log(
+        request: Request,
+        after: Annotated[Position, Query(description="Only what comes after this position.")] = 0,
+        limit: Limit = 50,
+        type: CodeOf = None,
+        record: Annotated[str | None, Query(max_length=64, description="Only events of this record.")] = None,
+        at_least: AtLeast = None,
+    ) -> Response:
+        of, payload = record and _as_id(record), _asker(request).role != "auditor"
+        return _json(await asked(at_least, lambda view: events_of(view, after, limit, type, of, payload=payload)))
 
     @app.get("/v1/read-models", **describing.READ_MODELS)
     async def read_models(at_least: AtLeast = None) -> Response:

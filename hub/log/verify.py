@@ -153,7 +153,11 @@ class Verification:
                     bucket = position >> BUCKET
                     sums[bucket] = sums.get(bucket, 0) + _sum(position, event.tags)
             faults.extend(_seal_faults(name, pointers, seals, sealed_tags))
-            faults.extend(_missing_seals(connection, name, pointers, {row[:2] for row in seals}))
+            there = {row[:2] for row in seals}
+            named = {(place, n): whose[:2] for place, of in pointers.items() for n, whose in of.items()}
+            gone = {each: whose for each, whose in named.items() if each not in there}
+            if gone:
+                faults.extend(_missing_seals(connection, (log, name), gone, {row[0]: row[5] for row in rows}))
         self.events += len(rows)
         self.seals += len(seals)
         self.mark.heads[log] = after
@@ -242,18 +246,27 @@ def _seal_faults(
         yield Fault("sealed_tag_stray", log, position, f"of seal {n}, which no event names")
 
 
-def _missing_seals(connection: Connection[Any], log: str, named: Seals, there: set[tuple[int, int]]) -> Iterator[Fault]:
-    """Seals that are gone although the key they were made under was not destroyed."""
-    gone = {
-        (position, n): (record, retention)
-        for position, of in named.items()
-        for n, (record, retention, _) in of.items()
-        if (position, n) not in there
-    }
-    if not gone:
-        return
-    asked = [record for record, _ in gone.values()], [retention for _, retention in gone.values()]
-    erased = set(connection.execute(SQL["erased"], asked).fetchall())
-    for (position, n), whose in gone.items():
-        if whose not in erased:
-            yield Fault("seal_missing", log, position, f"seal {n}, whose key was not destroyed")
+def _missing_seals(
+    connection: Connection[Any],
+    log: tuple[int, str],
+    gone: Mapping[tuple[int, int], tuple[str, int]],
+    datas: Mapping[int, bytes],
+) -> Iterator[Fault]:
+    """Seals that are gone although their key was not destroyed, nor what they held let go.
+
+    `gone` has the record and the retention class of each, by position and number.
+    """
+    erased = set(connection.execute(SQL["erased"], [*map(list, zip(*gone.values(), strict=True))]).fetchall())
+    left = [each for each, whose in gone.items() if whose not in erased]
+    set_aside = {place: [tag_of(f"quarantined:{item}") for item in _set_aside(datas[place])] for place, _ in left}
+    asked = log[0], uuids(tag for tags in set_aside.values() for tag in tags)
+    let_go = {tag for (tag,) in connection.execute(SQL["let_go"], asked, binary=True)}
+    for place, n in left:
+        if let_go.isdisjoint(set_aside[place]):
+            yield Fault("seal_missing", log[1], place, f"seal {n}, whose key was not destroyed")
+
+
+def _set_aside(data: bytes) -> list[str]:
+    """The items of an event that wait for repair, or waited."""
+    body = orjson.loads(data)["body"]
+    return [body["item"]] if "item" in body else [each["item"] for each in body.get("quarantined", ())]

@@ -23,6 +23,11 @@ SELECT DISTINCT k.record::text, k.class FROM record_key k
 JOIN unnest(%s::uuid[], %s::smallint[]) AS asked (record, class) USING (record, class)
 WHERE k.destroyed_at IS NOT NULL
 
+-- name: let_go
+-- Which of these tags stand at an event that let go what was set aside.
+SELECT uuid_send(t.tag) FROM tag t JOIN event_type y ON y.id = t.type
+WHERE t.log = %s AND t.tag = ANY (%s::uuid[]) AND t.seal IS NULL AND y.name = 'quarantine_expired'
+
 -- name: blocks
 SELECT pg_relation_size('tag') / current_setting('block_size')::int
 

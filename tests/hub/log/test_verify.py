@@ -9,7 +9,9 @@ from typing import Any
 import pytest
 from psycopg import Connection
 
-from hub.events import VOCABULARY
+from hub import clock
+from hub.decider import Principal
+from hub.events import VOCABULARY, Instant
 from hub.log import verify
 from hub.log.verify import KINDS, Fault, Mark, Verification
 from hub.wiring import Hub
@@ -92,6 +94,17 @@ def test_an_erased_record_is_no_fault(hub: Hub, connection: Connection[Any]) -> 
     connection.execute(f"DELETE FROM tag WHERE (position, seal) IN ({places})".encode(), (record,))
     connection.execute("DELETE FROM seal WHERE record = %s", (record,))
     connection.execute("UPDATE record_key SET wrapped = NULL, destroyed_at = 1 WHERE record = %s", (record,))
+    assert faults(hub) == []
+
+
+def test_what_was_let_go_is_no_fault(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
+    said = {"command": "identify_customer", "source": "shop", "key": "k0", "facts": {"birth_date": "x"}}
+    item = hub.do(said)["quarantined"][0]["item"]
+    much_later = Instant(clock.now() + 1000 * clock.DAY)
+    monkeypatch.setattr(hub.intake, "_now", lambda: much_later)
+    house = Principal(hub.installation.house, "house")
+    asked = hub.intake.accept(house, {"command": "expire_quarantined", "items": [item]})
+    assert hub.counter.submit(asked).result()["events"]
     assert faults(hub) == []
 
 
