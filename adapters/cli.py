@@ -12,6 +12,7 @@ from adapters.api.routes import status_of
 from adapters.demo.story import program
 from adapters.demo.terminal import demo
 from adapters.importer.terminal import import_
+from adapters.quarantine import quarantine
 from adapters.rebuild import failure, rebuild
 from adapters.serve import serve
 from adapters.terminal import Json, say, show, told
@@ -32,6 +33,9 @@ app.add_typer(audit.app, name="audit")
 app.command("import")(import_)
 app.command("demo")(demo)
 app.command("rebuild")(rebuild)
+app.command("quarantine", help=say("What was set aside and waits for repair.", "Что отложено и ждёт исправления."))(
+    quarantine
+)
 
 
 @app.command(

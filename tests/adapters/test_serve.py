@@ -353,6 +353,21 @@ def test_a_card_at_the_terminal(folder: Path, database_url: str) -> None:
     assert "Иван" in server.hub("card", id).stdout
 
 
+def test_the_quarantine_at_the_terminal(folder: Path, database_url: str) -> None:
+    server = Server(folder / "data", database_url)
+    with Hub(database_url, folder / "data") as hub:
+        hub.do({"command": "register_source", "name": "shop"})
+        items = [hub.do(touch(key, source="shop", identifiers={"phone": "12"})) for key in "12"]
+    first, second = (each["quarantined"][0]["item"] for each in items)
+    told = server.hub("quarantine", "--reason", "not_a_phone", "--limit", "1").stdout
+    assert f"{second}  0 days  shop  identifiers.phone: is not a phone number" in told
+    (_, cursor) = told.strip().rsplit(" ", 1)
+    assert [
+        each["item"] for each in json.loads(server.hub("quarantine", "--cursor", cursor, "--json").stdout)["items"]
+    ] == [first]
+    assert server.hub("quarantine", "--source", "crm").stdout == "Nothing waits.\n"
+
+
 def test_while_the_database_is_away_everybody_is_asked_to_come_again(folder: Path) -> None:
     database = EmbeddedPostgres(folder / "elsewhere", durable=False)
     server = Server(folder / "data", database.start())
