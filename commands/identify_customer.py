@@ -11,12 +11,13 @@ from pydantic import Field
 from commands.merge_customers import MergeCustomers, Merging, merged, scopes_of
 from commands.merge_customers import evolve as evolve_merging
 from hub import statements
+from hub.checks import Facts, Identifiers, check
 from hub.decider import Boundary, Command, Decider, Draft, Known, Outcome
 from hub.errors import Forbidden
 from hub.events import Link, Party, Recorded, RecordOpened
 from hub.fields import SourceKey, SourceName, Text
 from hub.opening import key_of, opening, with_facts
-from hub.statements import Facts, Identifiers, Standing
+from hub.statements import Standing
 from hub.subject import Subject, by_key
 
 
@@ -51,7 +52,7 @@ def boundary(command: IdentifyCustomer, known: Known) -> Boundary[Identified]:
     source, key = key_of(command.source, command.key, with_facts(command.identifiers, command.facts), known)
     subject = yield from by_key(known, source, key, decides_membership=command.same_as is not None)
     if subject.is_open:
-        checked = statements.check(command.facts, command.identifiers, known)
+        checked = check(command.facts, command.identifiers, known)
         told = [*checked.told, *(("party",) if command.party else ()), *(("raw",) if command.raw is not None else ())]
         yield statements.scopes(subject.record, told, bool(checked.identifiers), known.periods.confirm_after)
     if command.same_as is None or (command.same_as.source, command.same_as.key) == (source, key):
@@ -81,7 +82,7 @@ def decide(command: IdentifyCustomer, state: Identified, known: Known) -> Outcom
     if not subject.is_open:
         drafts.append(opening(subject, state.key, party))
         party = None  # Said by the opening itself.
-    checked = statements.check(command.facts, command.identifiers, known)
+    checked = check(command.facts, command.identifiers, known)
     if party is not None and ("party" in state.standing.facts or party != state.party):
         checked.clear["party"] = party
     drafts.extend(statements.drafts(subject.record, state.standing, checked, known, command.raw))

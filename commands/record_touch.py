@@ -9,6 +9,7 @@ from typing import Annotated, Any, ClassVar, Literal, NamedTuple
 from pydantic import Field
 
 from hub import statements
+from hub.checks import Facts, Identifiers, Stated, aside, check
 from hub.decider import Boundary, Command, Decider, Draft, Known, Outcome, Secret
 from hub.errors import Flaw, Forbidden, Invalid
 from hub.events import Channel, Contact, ContactId, Recorded, TouchQuarantined, TouchRecorded, month_of
@@ -17,7 +18,7 @@ from hub.identity.normalise import Unfit, identifier
 from hub.log.read import Scope
 from hub.names import OF_A_CONTACT, Name, house_drafts, id_of, named, new_strings
 from hub.opening import Unnameable, key_of, opening, with_facts
-from hub.statements import Facts, Identifiers, Standing, Stated
+from hub.statements import Standing
 from hub.subject import Subject, by_id, by_key, holding, is_foreign, member_of, registered
 
 AS_SAID = frozenset({
@@ -76,7 +77,7 @@ def boundary(command: RecordTouch, known: Known) -> Boundary[Touched]:
         yield from registered(error.source)
         return Touched(None, unnameable=error)
     if subject.is_open and (command.facts or command.identifiers or command.identifier):
-        told = statements.check(command.facts, {}, known).told
+        told = check(command.facts, {}, known).told
         stating = bool(command.identifiers or command.identifier or command.facts.keys() & {"phone", "email"})
         yield statements.scopes(subject.record, told, stating, known.periods.confirm_after)
     names = {} if STRINGS.isdisjoint(command.model_fields_set) else (yield from _names(command, known))
@@ -147,7 +148,7 @@ def decide(command: RecordTouch, state: Touched, known: Known) -> Outcome:
     unfit: list[tuple[str, str, Any]] = []
     normal: str | None = None
     if command.facts or command.identifiers or command.identifier:
-        checked = statements.check(command.facts, command.identifiers, known)
+        checked = check(command.facts, command.identifiers, known)
         if command.identifier is not None:
             try:
                 normal = identifier(command.identifier.kind, command.identifier.value, known.region)
@@ -156,7 +157,7 @@ def decide(command: RecordTouch, state: Touched, known: Known) -> Outcome:
                     checked.identifiers.append((command.identifier.kind, normal, "identifier", as_used))
             except Unfit as reason:
                 used_for = Stated(value=command.identifier.value)
-                kept = statements.aside(command.identifier.kind, used_for)
+                kept = aside(command.identifier.kind, used_for)
                 checked.unfit.append(("identifier.value", str(reason), kept))
         unfit, checked.unfit = checked.unfit, []  # They ride in the touch they came with.
         told = statements.drafts(subject.record, state.standing, checked, known)
@@ -192,7 +193,7 @@ def _touch(
         strings, tags = new_strings(state.names, but=of_contact)
         if strings:
             content["names"] = strings
-    quarantined, aside = statements.set_aside(subject.record, unfit, known) if unfit else ((), ())
+    quarantined, apart = statements.set_aside(subject.record, unfit, known) if unfit else ((), ())
     secrets = [Secret(subject.record, content, tags)] if content or tags else []
     said: dict[str, Any] = {
         name: value for name in AS_SAID & command.model_fields_set if (value := getattr(command, name)) is not None
@@ -215,7 +216,7 @@ def _touch(
         said["contact"] = contact
         if first is not None:
             said |= {kind: id for kind in OF_A_CONTACT if (id := getattr(first, kind)) and kind not in said}
-    return Draft(TouchRecorded(record=subject.record, **said), (*secrets, *aside))
+    return Draft(TouchRecorded(record=subject.record, **said), (*secrets, *apart))
 
 
 def _contact(

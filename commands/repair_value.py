@@ -7,12 +7,13 @@ from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Literal
 
 from hub import statements
+from hub.checks import Checked, Stated, check
 from hub.decider import Boundary, Command, Decider, Draft, Known, Outcome
 from hub.errors import Flaw, Invalid, Rejected
 from hub.events import Recorded, TouchQuarantined, ValueRepaired
 from hub.fields import EndPoint, Text, Uuid
 from hub.quarantine import Waiting, waiting
-from hub.statements import Checked, Standing, Stated
+from hub.statements import Standing
 from hub.subject import Subject, by_id
 
 
@@ -46,7 +47,7 @@ def boundary(command: RepairValue, known: Known) -> Boundary[Repairing]:
     assert isinstance(record, str), "every event that carries values is about a record"
     subject = yield from by_id(record, only_read=True, seen=command.seen)
     facts, identifiers = _in_place(item, command.value)
-    checked = statements.check(facts, identifiers, known)
+    checked = check(facts, identifiers, known)
     if checked.unfit:
         raise Invalid(*(Flaw("value", reason) for _, reason, _ in checked.unfit))
     yield statements.scopes(record, checked.told, bool(checked.identifiers), known.periods.confirm_after)

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from hub.checks import IdentifierValue, Stated
 from hub.decider import Draft, Known, Secret
 from hub.errors import Flaw, Invalid
 from hub.events import Party, RecordOpened
 from hub.identity.normalise import MESSENGERS, Unfit, identifier
-from hub.statements import IdentifierValue, Stated
 from hub.subject import Subject
 
 KEYS = MESSENGERS | {"phone", "email"}
