@@ -57,6 +57,8 @@ def migrate(url: str, folder: Traversable | None = None) -> int:
         connection.execute("SET lock_timeout = 0")
         connection.execute(_LOCK)
         connection.execute("RESET lock_timeout")
+        if connection.info.server_version >= 160000:  # Else who is no superuser may not be the roles it makes.
+            connection.execute("SET createrole_self_grant = 'set, inherit'")
         if connection.execute(_MADE).fetchone() == (False,):
             connection.execute(_TABLE)
         for migration in available[_agreed(connection, available) :]:
