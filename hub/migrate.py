@@ -13,6 +13,7 @@ from psycopg import Connection, Error
 
 from hub.database import connect
 from hub.errors import MigrationMismatch
+from hub.texts import say
 
 _FILE_NAME = re.compile(r"(\d{4})_([a-z0-9_]+)\.sql")
 _LOCK = "SELECT pg_advisory_lock(hashtextextended('hub.migrate', 0))"
@@ -82,11 +83,11 @@ def migrations(folder: Traversable | None = None) -> list[Migration]:
         if match := _FILE_NAME.fullmatch(entry.name):
             found.append(Migration(int(match[1]), match[2], entry.read_bytes()))
         elif entry.name.endswith(".sql"):
-            raise MigrationMismatch(f"migrations/{entry.name} is not named NNNN_what_it_makes.sql.")
+            raise MigrationMismatch(say("migration_name", file=entry.name))
     found.sort(key=lambda migration: (migration.number, migration.name))
     for expected, migration in enumerate(found, start=1):
         if migration.number != expected:
-            raise MigrationMismatch(f"Migration {expected:04} was expected, not {migration.file}.")
+            raise MigrationMismatch(say("migration_gap", expected=f"{expected:04}", file=migration.file))
     return found
 
 
@@ -121,9 +122,7 @@ def _agreed(connection: Connection[Any], available: list[Migration]) -> int:
     for number, name, sha256 in applied:
         migration = here.get(number)
         if migration is None or migration.name != name:
-            raise MigrationMismatch(
-                f"The database has migration {number:04}_{name}.sql, which is missing here: is it of a newer release?"
-            )
+            raise MigrationMismatch(say("migration_newer", file=f"{number:04}_{name}.sql"))
         if migration.sha256 != sha256:
-            raise MigrationMismatch(f"{migration.file} was changed after it was applied; restore it and add a new one.")
+            raise MigrationMismatch(say("migration_changed", file=migration.file))
     return len(applied)

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Mapping, Set
 from inspect import signature
 from typing import TYPE_CHECKING, Any
 
 from fastapi import Request
 from fastapi.routing import APIRoute
 from starlette.concurrency import run_in_threadpool
+from starlette.datastructures import QueryParams
 from starlette.responses import Response
 
 from adapters.api.problems import TooManyRequests
 from hub.decider import Principal
-from hub.errors import Forbidden, Unauthenticated
+from hub.errors import Flaw, Forbidden, Invalid, Unauthenticated
 from hub.principals import ROLES
 
 if TYPE_CHECKING:
@@ -51,8 +52,15 @@ class Guarded(APIRoute):
         # What takes the request as it is needs none of the framework's unpacking.
         plain = list(signature(self.endpoint).parameters) == ["request"]
         answer: Answer = self.endpoint if plain else super().get_route_handler()
+        parameters = {each.alias for each in self.dependant.query_params}
+
+        async def asked(request: Request) -> Response:
+            if request.query_params:
+                _check(request.query_params, parameters)
+            return await answer(request)
+
         if allowed is NO_KEY:
-            return answer
+            return asked
 
         async def guarded(request: Request) -> Response:
             principal = await _principal(request)
@@ -61,9 +69,18 @@ class Guarded(APIRoute):
                 raise TooManyRequests(wait)
             if principal.role not in allowed:
                 raise Forbidden
-            return await answer(request)
+            return await asked(request)
 
         return guarded
+
+
+def _check(given: QueryParams, known: Set[str]) -> None:
+    """Raises Invalid where a parameter is not one of the route's, or is said twice."""
+    names = [name for name, _ in given.multi_items()]
+    flaws = [Flaw(name, "unknown_parameter") for name in dict.fromkeys(names) if name not in known]
+    flaws += [Flaw(name, "said_twice") for name in dict.fromkeys(names) if name in known and names.count(name) > 1]
+    if flaws:
+        raise Invalid(*flaws[:20])
 
 
 async def _principal(request: Request) -> Principal:

@@ -19,7 +19,7 @@ from starlette.types import Receive, Scope, Send
 
 from adapters.api.bodies import check_depth
 from adapters.api.lines import Cutter, Line
-from adapters.api.problems import problem
+from adapters.api.problems import TooSlow, problem
 from hub.counter import told_of
 from hub.errors import Busy, HubError
 from hub.texts import say
@@ -31,6 +31,7 @@ ROOM = 1 << 20  # Bytes that may wait to be decided.
 BURST = 500  # Commands decided together.
 IN_MEMORY = 1 << 20  # Bytes of unread answers before they go to a file.
 PIECE = 64 * 1024
+IDLE = 60.0  # Seconds in which something more has to arrive.
 PAUSE = 0.02  # Seconds; a sender who is less ahead of its rate is not slowed.
 
 Answered = Mapping[str, Any] | HubError
@@ -72,10 +73,10 @@ class Batch(Response):
         try:
             while True:
                 arriving = asyncio.ensure_future(receive())
-                await asyncio.wait((arriving, closing), return_when=asyncio.FIRST_COMPLETED)
+                await asyncio.wait((arriving, closing), timeout=IDLE, return_when=asyncio.FIRST_COMPLETED)
                 if not arriving.done():
                     arriving.cancel()
-                    await self._arrived.put(Busy(say("shutting_down")))
+                    await self._arrived.put(Busy(say("shutting_down")) if closing.done() else TooSlow())
                     return
                 message = arriving.result()
                 if message["type"] == "http.disconnect":

@@ -51,8 +51,12 @@ class TooLarge(HubError):
     """This is larger than what is taken here."""
 
 
+class HeadTooLarge(HubError):
+    """The address or the headers are larger than what is taken here."""
+
+
 class TooSlow(HubError):
-    """The body took too long to arrive."""
+    """The request took too long to arrive."""
 
 
 class TooManyRequests(HubError):
@@ -82,6 +86,7 @@ STATUS: Mapping[type[HubError], int] = {
     NotSupported: 415,
     Invalid: 422,
     TooManyRequests: 429,
+    HeadTooLarge: 431,
     Conflict: 503,
     Busy: 503,
     HubError: 500,
@@ -99,6 +104,7 @@ TITLES = {
     415: ("Not supported", "Не поддерживается"),
     422: ("Not acceptable input", "Неверные данные"),
     429: ("Too many requests", "Слишком много запросов"),
+    431: ("Headers too large", "Слишком большие заголовки"),
     500: ("Failed", "Ошибка"),
     503: ("Busy", "Занято"),
 }

@@ -30,7 +30,7 @@ from hub.decider import Principal
 from hub.errors import Busy, Flaw, Invalid, Unknown
 from hub.events import Channel
 from hub.identity.normalise import is_kind
-from hub.intake import flaws_of, not_json, strange_characters
+from hub.intake import check_names, flaws_of, not_json, strange_characters
 from hub.projector import Standing
 from hub.view import View
 from projections.card import card_of
@@ -130,6 +130,9 @@ def add_questions(app: FastAPI, hub: Hub) -> None:
             Position | Time | None, Query(description="As it was known at this position or time.")
         ] = None,
         at_least: AtLeast = None,
+        purposes: Annotated[
+            str | None, Query(max_length=1000, description="Whose contact verdicts are wanted, separated by commas.")
+        ] = None,
     ) -> Response:
         found = await asked(at_least, lambda view: card_of(view, _as_id(id), as_of, known_at))
         return _json(masked(found) if _asker(request).role == "analyst" else found)
@@ -225,6 +228,7 @@ def _sought(body: bytes) -> Sought:
         asked = orjson.loads(body)
     except ValueError:
         raise not_json(body) from None
+    check_names(body, orjson.dumps(asked))
     if strange := list(strange_characters(asked)):
         raise Invalid(*strange)
     try:

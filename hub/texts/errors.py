@@ -85,7 +85,11 @@ ERRORS: Mapping[str, tuple[str, str]] = {
         "Такой тип или кодирование содержимого здесь не принимаются.",
     ),
     "too-large": ("This is larger than what is taken here.", "Это больше, чем здесь принимается."),
-    "too-slow": ("The body took too long to arrive.", "Тело запроса передавалось слишком долго."),
+    "head-too-large": (
+        "The address or the headers are larger than what is taken here.",
+        "Адрес или заголовки больше, чем здесь принимается.",
+    ),
+    "too-slow": ("The request took too long to arrive.", "Запрос передавался слишком долго."),
     "too-many-requests": (
         "This key asks faster than it may; ask again a little later.",
         "С этим ключом запросы идут чаще, чем разрешено; повторите чуть позже.",

@@ -7,6 +7,8 @@ from collections.abc import Mapping
 REASONS: Mapping[str, tuple[str, str]] = {
     "missing": ("is required", "обязательно"),
     "unknown_field": ("is not a field of this command", "такого поля здесь нет"),
+    "said_twice": ("is said twice", "указано дважды"),
+    "unknown_parameter": ("is not a parameter of this address", "такого параметра здесь нет"),
     "unknown_command": ("is not a command", "такой команды нет"),
     "unknown_attribute": ("is not a known attribute", "такого свойства нет"),
     "unknown_kind": ("is not a known kind of identifier", "такого вида идентификатора нет"),

