@@ -122,20 +122,17 @@ def site(postgres: SharedServer) -> Iterator[Site]:
     with open_folder() as folder, postgres.database() as url:
         server = Server(folder / "data", url)
         server.start()
-        made = {
-            role: json.loads(server.hub("key", "create", "--role", role, "--json").stdout)["key"]
-            for role in ("steward",)
-        }
-        channel = json.loads(server.hub("key", "create", "--role", "channel", "--source", "shop", "--json").stdout)[
-            "key"
-        ]
-        keys = {"admin": server.key("admin"), "operator": server.key("operator"), "channel": channel, **made}
-        with httpx2.Client(base_url=server.base, timeout=30) as client:
-            site = Site(server, keys, client)
-            source = json.dumps({"command": "register_source", "name": "shop"}).encode()
-            assert site.send("POST", "/v1/commands", source, JSON, "admin").status == 200
-            yield site
-        server.end()
+        try:
+            keys = {"admin": server.key("admin"), "operator": server.key("operator")}
+            for role, *source in (("steward",), ("channel", "--source", "shop")):
+                keys[role] = json.loads(server.hub("key", "create", "--role", role, *source, "--json").stdout)["key"]
+            with httpx2.Client(base_url=server.base, timeout=30) as client:
+                site = Site(server, keys, client)
+                shop = json.dumps({"command": "register_source", "name": "shop"}).encode()
+                assert site.send("POST", "/v1/commands", shop, JSON, "admin").status == 200
+                yield site
+        finally:
+            server.end()
 
 
 @pytest.fixture
