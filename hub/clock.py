@@ -21,6 +21,8 @@ _DRAWN = Struct(">512Q")
 _lock = Lock()
 _last = 0
 _chance: list[int] = []  # Drawn from the system for many ids at once.
+if hasattr(os, "register_at_fork"):  # Else a child would draw the chance its parent draws.
+    os.register_at_fork(after_in_child=_chance.clear)
 
 
 def now() -> Instant:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -204,3 +206,32 @@ def test_nothing_is_sealed_for_the_erased_and_the_others_are_answered(
 
 def identify(hub: Hub, key: str, **facts: str) -> dict[str, Any]:
     return hub.do({"command": "identify_customer", "source": "shop", "key": key, "facts": facts})
+
+
+FORKED = """
+import os
+from hub.clock import fresh_id
+from hub.keys import KeyFile, Vault
+
+record = "00000000-0000-0000-0000-000000000001"
+vault = Vault(KeyFile.fresh(), record)
+key = vault.make(record)
+
+def drawn():
+    return vault.seal(key, record, bytes(16), 0, {}).box[:12] + fresh_id()[8:]
+
+drawn()
+reading, writing = os.pipe()
+if os.fork() == 0:
+    os.write(writing, drawn())
+    os._exit(0)
+os.wait()
+his, mine = os.read(reading, 20), drawn()
+assert len(his) == 20
+assert his[:12] != mine[:12] and his[12:] != mine[12:]
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork")
+def test_a_forked_child_shares_neither_nonces_nor_ids_with_its_parent() -> None:
+    subprocess.run([sys.executable, "-c", FORKED], check=True)
