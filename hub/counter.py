@@ -15,8 +15,7 @@ from queue import Empty, SimpleQueue
 from threading import Lock, Thread
 from typing import Generic, TypeVar
 
-import psycopg
-
+from hub.database import is_away
 from hub.desk import Desk
 from hub.errors import Busy, HubError
 from hub.observer import Observers
@@ -150,7 +149,7 @@ class Pipeline(Generic[L]):
 
         A single one too, where what was foreseen of the slice before it may not have come to pass.
         """
-        if isinstance(error, psycopg.OperationalError) or (len(asked) == 1 and not foreseen):
+        if is_away(error) or (len(asked) == 1 and not foreseen):
             _fail(asked, error)
             return
         for each in asked:
@@ -164,7 +163,7 @@ class Pipeline(Generic[L]):
 
 def told_of(error: Exception) -> HubError:
     """What somebody who asked is told of an error. One that nobody expected is logged."""
-    if isinstance(error, psycopg.OperationalError):
+    if is_away(error):
         return Busy(say("database_away"))
     if isinstance(error, HubError):
         return error

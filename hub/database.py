@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import psycopg
 from psycopg import Connection, conninfo
+from psycopg.abc import PQGen
 from psycopg_pool import ConnectionPool
 
 from hub.errors import Misconfigured
 from hub.texts import Told, say, why
+
+R = TypeVar("R")
 
 _SESSION = {
     "lock_timeout": "5s",
@@ -34,7 +38,6 @@ _RUNNING = {
     "max_parallel_workers_per_gather": "0",  # Starting one takes longer than any of these lookups.
 }
 _MANNERS: dict[str, Any] = {
-    "application_name": "hub",
     "connect_timeout": 5,
     # A vanished peer is noticed within half a minute, so that a dead process does not hold its locks.
     "keepalives": 1,
@@ -53,7 +56,26 @@ _WHY = {
     "role ": "wrong_password",
     "database ": "no_database",
 }
+SILENCE = 10.0  # Seconds.
+# A transaction that the server ended because the hub, or the server itself, stood still meanwhile is among them.
+AWAY = (psycopg.OperationalError, psycopg.errors.IdleInTransactionSessionTimeout)
 _HEADING = re.compile(r"^-- name: *(\w+) *$", re.MULTILINE)
+
+
+class Impatient(Connection[Any]):
+    """A connection that counts as lost when the server does not answer within `SILENCE` seconds.
+
+    A server that was stopped, or a network that swallows everything, closes nothing: without this, whoever asks would
+    wait as long as that lasts.
+    """
+
+    def wait(self, gen: PQGen[R], interval: float = 0.1, timeout: float | None = None) -> R:
+        try:
+            return super().wait(gen, interval, SILENCE if timeout is None else timeout)
+        except psycopg.OperationalError as error:
+            if error.sqlstate is None:  # Not the server's word: what it is doing now nobody knows.
+                self.close()
+            raise
 
 
 def connect(url: str, *, as_writer: bool = True, **options: Any) -> Connection[Any]:
@@ -61,15 +83,28 @@ def connect(url: str, *, as_writer: bool = True, **options: Any) -> Connection[A
     return Connection.connect(url, **_manners(url, WRITER if as_writer else None) | options)
 
 
+def impatient(url: str) -> Connection[Any]:
+    """The same for work of which no step takes long."""
+    return Impatient.connect(url, **_manners(url, WRITER))
+
+
+def is_away(error: BaseException) -> bool:
+    """Whether the database failed, or the way to it, and not what was asked: that may be asked again."""
+    return isinstance(error, AWAY)
+
+
 def pool(url: str, size: int, role: str = WRITER) -> ConnectionPool[Connection[Any]]:
-    """`size` such connections, open at once; one that broke is replaced before anybody gets it."""
+    """`size` impatient connections, open at once; one that broke is replaced before anybody gets it."""
     return ConnectionPool(
         url,
+        connection_class=Impatient,
         kwargs=_manners(url, role),
         min_size=size,
         max_size=size,
         open=True,
         name="hub",
+        # Its pauses between two tries double; so it gives up early, and tries again as soon as somebody asks.
+        reconnect_timeout=5,
         check=ConnectionPool.check_connection,
     )
 
@@ -122,4 +157,5 @@ def _manners(url: str, role: str | None) -> dict[str, Any]:
     theirs = str(conninfo.conninfo_to_dict(url).get("options") or "")
     settings = _SESSION | (_RUNNING | {"role": role} if role else {})
     ours = " ".join(f"-c {name}={value}" for name, value in settings.items())
-    return _MANNERS | {"options": f"{ours} {theirs}".strip()}
+    named = f"hub {os.getpid()}"  # Tells who of several hub processes holds a lock.
+    return _MANNERS | {"application_name": named, "options": f"{ours} {theirs}".strip()}

@@ -20,7 +20,7 @@ from psycopg_pool import ConnectionPool
 
 from commands import CAPABILITIES
 from hub.counter import Counter, Failed, Pipeline
-from hub.database import READER, connect, explained, pool
+from hub.database import READER, connect, explained, impatient, pool
 from hub.decider import Principal
 from hub.desk import Desk
 from hub.embedded import EmbeddedPostgres
@@ -76,7 +76,7 @@ class Hub:
         self.types = EventTypes(lambda: connect(url))
         self.types.ensure(VOCABULARY.types)
         self.reader = Reader(VOCABULARY, self.types, self.vault)
-        self.writer = Writer(lambda: connect(url), self.observers)
+        self.writer = Writer(lambda: impatient(url), self.observers)
         self.desk = Desk(self._snapshots, self.writer, self.reader, self.vault)
         self.intake = Intake(CAPABILITIES, self.fingerprints, self.installation.house, region, periods=periods)
         self.local = Principal(self.installation.house, "local")

@@ -8,13 +8,13 @@ from math import ceil
 from typing import Any
 
 import orjson
-import psycopg
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
 from hub.counter import Failed
+from hub.database import AWAY
 from hub.errors import (
     Busy,
     Conflict,
@@ -155,9 +155,11 @@ def install(app: FastAPI) -> None:
     async def _(request: Request, error: HubError) -> Response:
         return response(error, language_of(request))
 
-    @app.exception_handler(psycopg.OperationalError)
-    async def _(request: Request, error: psycopg.OperationalError) -> Response:
+    async def away(request: Request, error: Exception) -> Response:
         return response(Busy(), language_of(request))
+
+    for kind in AWAY:
+        app.add_exception_handler(kind, away)
 
     @app.exception_handler(RequestValidationError)
     async def _(request: Request, error: RequestValidationError) -> Response:

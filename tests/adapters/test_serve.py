@@ -7,10 +7,7 @@ import os
 import re
 import shutil
 import signal
-import socket
 import stat
-import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -26,60 +23,7 @@ from hub import Hub
 from hub.embedded import EmbeddedPostgres
 from hub.keys import KeyFile
 from tests.adapters.conftest import touch
-
-ROOT = Path(__file__).parents[2]
-
-
-class Server:
-    """One `hub serve` after another, on one database and one address."""
-
-    def __init__(self, data: Path, database_url: str | None) -> None:
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            port = free.getsockname()[1]
-        self.base = f"http://127.0.0.1:{port}"
-        self.environment = {**os.environ, "HUB_DATA": str(data), "HUB_LISTEN": f"127.0.0.1:{port}", "HUB_LANG": "en"}
-        if database_url:
-            self.environment["HUB_DATABASE_URL"] = database_url
-        self.said: list[str] = []
-        self.process: subprocess.Popen[str] | None = None
-        self.log = data.parent / "serve.log"
-
-    def start(self) -> None:
-        with self.log.open("ab") as log:
-            self.process = subprocess.Popen(
-                [sys.executable, "-m", "hub", "serve"],
-                cwd=ROOT, env=self.environment, stdout=subprocess.PIPE, stderr=log, text=True,
-            )  # fmt: skip
-        assert self.process.stdout is not None
-        for line in self.process.stdout:
-            self.said.append(line.strip())
-            if "http://" in line:
-                return
-        raise AssertionError(self.log.read_text())
-
-    def key(self, role: str) -> str:
-        return next(line.removeprefix(f"{role}: ") for line in self.said if line.startswith(f"{role}: "))
-
-    def end(self, number: int = signal.SIGTERM) -> int:
-        assert self.process is not None
-        assert self.process.stdout is not None
-        self.process.send_signal(number)
-        code = self.process.wait(30)
-        self.process.stdout.close()
-        self.process = None
-        return code
-
-    def hub(self, *words: str, **environment: str) -> subprocess.CompletedProcess[str]:
-        command = [sys.executable, "-m", "hub", *words]
-        return subprocess.run(
-            command, cwd=ROOT, env={**self.environment, **environment}, capture_output=True, text=True, timeout=60
-        )
-
-    def children(self) -> list[int]:
-        assert self.process is not None
-        found = subprocess.run(["ps", "-o", "pid=", "--ppid", str(self.process.pid)], capture_output=True, text=True)
-        return [int(pid) for pid in found.stdout.split()]
+from tests.support.serving import Server
 
 
 @pytest.fixture
@@ -396,61 +340,3 @@ def test_while_the_database_is_away_everybody_is_asked_to_come_again(folder: Pat
     finally:
         assert server.end() == 0
         database.stop()
-
-
-def rounds_of_kills(folder: Path, rounds: int, *, postmaster: bool) -> dict[str, int]:
-    """Kill the server or its database under load, again and again; what was answered must be there, once."""
-    server = Server(folder / "data", None)
-    server.start()
-    counted = dict.fromkeys(("kills", "acknowledged", "lost", "doubled"), 0)
-    written: list[int] = []
-    try:
-        with httpx2.Client(base_url=server.base) as client:
-            post(client, server.key("admin"), {"command": "register_source", "name": "shop"})
-        key = server.key("operator")
-        for n in range(rounds):
-            stop = Event()
-            with ThreadPoolExecutor(8) as threads:
-                running = [threads.submit(load, server, key, stop, 8 * n + each) for each in range(8)]
-                time.sleep(1)
-                if postmaster:
-                    lock = folder / "data" / "postgres" / "postmaster.pid"
-                    os.kill(int(lock.read_text().split()[0]), signal.SIGKILL)
-                    time.sleep(3)
-                    stop.set()
-                else:
-                    server.end(signal.SIGKILL)
-                    stop.set()
-                answered = [pair for each in running for pair in each.result()]
-            if not postmaster:
-                server.start()
-            counted["kills"] += 1
-            counted["acknowledged"] += len(answered)
-            with httpx2.Client(base_url=server.base, timeout=60) as client:
-                for command, first in answered:
-                    deadline = time.monotonic() + 60
-                    while (again := post(client, key, command)).status_code == 503:
-                        assert time.monotonic() < deadline
-                        time.sleep(0.2)
-                    counted["lost"] += again.json() != {**first, "replayed": True}
-            written += [event["position"] for _, answer in answered for event in answer["events"]]
-        counted["doubled"] = len(written) - len(set(written))
-        head = json.loads(server.hub("status", "--json").stdout)["head"]
-        assert head >= max(written)
-    finally:
-        server.end()
-    sys.stderr.write(", ".join(f"{count} {what}" for what, count in counted.items()) + "\n")
-    return counted
-
-
-def test_a_killed_database_comes_back_by_itself_with_all_that_was_answered(folder: Path) -> None:
-    counted = rounds_of_kills(folder, 2, postmaster=True)
-    assert counted["acknowledged"] > 50
-    assert (counted["lost"], counted["doubled"]) == (0, 0)
-
-
-@pytest.mark.drill
-@pytest.mark.parametrize("postmaster", [False, True])
-def test_drill_of_many_kills(folder: Path, postmaster: bool) -> None:
-    counted = rounds_of_kills(folder, 25, postmaster=postmaster)
-    assert (counted["lost"], counted["doubled"]) == (0, 0)

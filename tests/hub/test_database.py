@@ -1,16 +1,20 @@
 from __future__ import annotations
 
+import os
+import time
 from pathlib import Path
 
+import psycopg
 import pytest
 from psycopg.rows import dict_row
 
-from hub.database import connect, load_queries, pool
+from hub import database
+from hub.database import connect, impatient, is_away, load_queries, pool
 
 
 def test_a_connection_has_the_hubs_manners(database_url: str) -> None:
     settings = {
-        "application_name": "hub",
+        "application_name": f"hub {os.getpid()}",
         "default_transaction_isolation": "read committed",
         "idle_in_transaction_session_timeout": "30s",
         "lock_timeout": "5s",
@@ -64,3 +68,30 @@ def test_a_muddled_query_file_is_refused(tmp_path: Path, text: str) -> None:
     (tmp_path / "card.sql").write_text(text)
     with pytest.raises(ValueError, match=r"card\.sql"):
         load_queries(tmp_path / "card.py")
+
+
+def test_a_server_that_stands_still_counts_as_lost(database_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(database, "SILENCE", 0.2)
+    with impatient(database_url) as connection:
+        with pytest.raises(psycopg.OperationalError) as caught:
+            connection.execute("SELECT pg_sleep(60)")
+        assert is_away(caught.value)
+        assert connection.closed
+
+
+def test_what_the_server_says_itself_loses_no_connection(database_url: str) -> None:
+    with impatient(database_url) as connection:
+        connection.execute("SET statement_timeout = 50")
+        connection.commit()
+        with pytest.raises(psycopg.errors.QueryCanceled):
+            connection.execute("SELECT pg_sleep(60)")
+        assert not connection.closed
+
+
+def test_a_transaction_that_stood_still_for_too_long_may_be_asked_again(database_url: str) -> None:
+    with impatient(database_url) as connection:
+        connection.execute("SET idle_in_transaction_session_timeout = 50")
+        time.sleep(0.3)
+        with pytest.raises(psycopg.Error) as caught:
+            connection.execute("SELECT 1")
+    assert is_away(caught.value)

@@ -236,7 +236,7 @@ def test_what_was_acknowledged_survives_connections_killed_at_random(
             time.sleep(random.uniform(0.001, 0.03))
             kills += owner.execute(
                 "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
-                " WHERE datname = current_database() AND application_name = 'hub' AND pid <> ALL (%s)"
+                " WHERE datname = current_database() AND application_name LIKE 'hub %%' AND pid <> ALL (%s)"
                 " ORDER BY random() LIMIT 1",
                 ([owner.info.backend_pid, connection.info.backend_pid],),
             ).rowcount
