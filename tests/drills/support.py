@@ -17,6 +17,8 @@ from statistics import median
 from threading import Event, Lock
 from typing import Any, Self
 
+from hub.events import VOCABULARY
+from hub.log.verify import Fault, Verification
 from hub.rows import Key, row_cursor
 from hub.wiring import Hub
 from projections import READ_MODELS
@@ -33,7 +35,7 @@ PIECE = 20_000  # Events folded at once.
 ROUNDS = int(os.environ.get("HUB_TEST_ROUNDS", "200"))  # Of a drill that repeats itself.
 
 HEADINGS = (
-    "drill", "rounds", "acknowledged", "asked again", "lost", "doubled", "gaps", "rows apart",
+    "drill", "rounds", "acknowledged", "asked again", "lost", "doubled", "gaps", "rows apart", "faults",
     "slowest", "back", "most",
 )  # fmt: skip
 
@@ -50,6 +52,7 @@ class Line:
     doubled: int = 0
     gaps: int = 0
     apart: Sequence[str] = ()  # Read models whose rows are not a fold of the log.
+    faults: Sequence[Fault] = ()  # What verifying the log's bytes found.
     slowest: float = 0  # That somebody waited for an answer, whatever it was.
     back: list[float] = field(default_factory=list)  # Until everything worked again, of each round.
 
@@ -57,7 +60,7 @@ class Line:
         """For reading; of the times of return the median, and the longest."""
         numbers = (self.rounds, self.acknowledged, self.asked_again, self.lost, self.doubled, self.gaps)
         times = [self.slowest, *([median(self.back), max(self.back)] if self.back else [0.0, 0.0])]
-        shown = [f"{number:,}" for number in numbers] + [", ".join(self.apart) or "0"]
+        shown = [f"{number:,}" for number in numbers] + [", ".join(self.apart) or "0", str(len(self.faults))]
         return (self.drill, *shown, *(f"{seconds:.1f}" if seconds else "" for seconds in times))
 
     def took(self, load: Load) -> None:
@@ -66,11 +69,12 @@ class Line:
 
     def settle(self, found: dict[str, Any]) -> None:
         """Enter what the reckoning found."""
-        self.lost, self.doubled, self.gaps, self.apart = (found[name] for name in ("lost", "doubled", "gaps", "apart"))
+        for name, value in found.items():
+            setattr(self, name, value)
 
     @property
     def clean(self) -> bool:
-        return not (self.lost or self.doubled or self.gaps or self.apart)
+        return not (self.lost or self.doubled or self.gaps or self.apart or self.faults)
 
 
 DONE: list[Line] = []
@@ -282,6 +286,7 @@ class Books:
                 "doubled": self.doubled + touches - self.commands,
                 "gaps": max(stored.values()) - len(stored),
                 "apart": differing(hub),
+                "faults": [fault for fault in Verification(hub.questions.connection, VOCABULARY).run() if fault],
             }
 
 

@@ -44,4 +44,4 @@ def test_without_synchronous_commit_the_drill_finds_losses(folder: Path, rounds:
             server.end()
             database.stop()
     assert line.lost > 0, "acknowledged commands were lost, and the drill did not notice"
-    assert (line.gaps, line.apart) == (0, [])
+    assert (line.gaps, line.apart, line.faults) == (0, [], [])
