@@ -29,7 +29,9 @@ from tests.support.database import SharedServer
 from tests.support.serving import Server
 
 STREAMS, LINES = 8, 100
-ARRIVAL = {"event", "position", "record", "contact", "item", "opened_at", "customer", "recorded_at", "at"}
+ARRIVAL = {"event", "position", "record", "contact", "item", "customer"} | {
+    "opened_at", "recorded_at", "set_aside_at", "age_days", "expires_at",
+}  # fmt: skip
 START = datetime(2026, 3, 1, tzinfo=UTC)
 
 
