@@ -20,8 +20,8 @@ import pytest
 
 from commands import CAPABILITIES
 from tests.adapters.conftest import touch
-from tests.adapters.test_serve import Server
 from tests.support.database import SharedServer, open_folder
+from tests.support.serving import Server
 
 JSON = {"Content-Type": "application/json"}
 NDJSON = {"Content-Type": "application/x-ndjson"}
