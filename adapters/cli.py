@@ -135,6 +135,16 @@ def _status_lines(status: dict[str, Any]) -> Iterator[str]:
         if each["state"] == "failed":
             yield "    " + failure(each["failed_event"], each["failed_position"], each["error"])
             yield f"    {say('rebuild it:', 'построить заново:')} {program()} rebuild {each['name']}"
+    yield from map(_job_line, status["jobs"])
+
+
+OUTCOMES = {"running": "выполняется", "done": "готово", "failed": "ошибка", "lost": "прервано"}
+
+
+def _job_line(run: dict[str, Any]) -> str:
+    counts = ", ".join(f"{name} {count}" for name, count in run["counts"].items())
+    parts = (say(run["outcome"], OUTCOMES[run["outcome"]]), f"{run['due']:%Y-%m-%d %H:%M} UTC", run["error"], counts)
+    return f"  {run['job']:<20} " + "  ".join(part for part in parts if part)
 
 
 def _guard_lines(state: str, breaches: Sequence[str]) -> Iterator[str]:

@@ -1,4 +1,4 @@
-"""`hub serve`: the database, the API and the read side, in one tree of processes that starts and ends together."""
+"""`hub serve`: database, API, read side and schedule, in one tree of processes that starts and ends together."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ import uvicorn
 from adapters.api import create_app
 from adapters.api.connection import Connection
 from adapters.api.logs import configure
-from adapters.follower import Follower
 from adapters.importer.words import language
+from adapters.worker import Worker
 from hub import Hub, texts
 from hub.database import explained
 from hub.errors import Misconfigured
@@ -46,8 +46,9 @@ def _serve(say: Say) -> None:
             tokens = hub.principals.first(lambda tokens: _keep(settings.data / FIRST_KEYS, tokens))
         for role, token in tokens.items():
             say(f"{role}: {token}", {"role": role, "key": token})
-        follower = Follower(hub.url, settings.data)
-        follower.start()
+        workers = [Worker(module, hub.url, settings.data) for module in ("adapters.follower", "adapters.schedule")]
+        for worker in workers:
+            worker.start()
         try:
             host, port = listening.getsockname()[:2]
             address = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
@@ -58,7 +59,10 @@ def _serve(say: Say) -> None:
                 signal.signal(number, signal.SIG_IGN)
             server.run(sockets=[listening])
         finally:
-            follower.stop()
+            for worker in workers:
+                worker.tell()
+            for worker in workers:
+                worker.stop()
 
 
 def lies_elsewhere(cluster: Path, folder: Path) -> str:

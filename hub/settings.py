@@ -7,6 +7,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from zoneinfo import ZoneInfo
 
 from hub.attributes import CONFIRM_AFTER, is_attribute
 from hub.errors import Misconfigured
@@ -54,6 +55,7 @@ class Settings:
     region: str  # HUB_REGION: the country of phone numbers told without one
     periods: Periods
     rate: int  # HUB_RATE: requests and lines of batches a second, for each principal
+    zone: ZoneInfo  # HUB_TIME_ZONE: whose clock nightly jobs follow
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] | None = None) -> Settings:
@@ -69,6 +71,10 @@ class Settings:
         rate = env.get("HUB_RATE") or str(RATE)
         if not re.fullmatch("[1-9][0-9]{0,6}", rate):
             raise Misconfigured(say("rate_form"))
+        try:
+            zone = ZoneInfo(env.get("HUB_TIME_ZONE") or "UTC")
+        except (KeyError, ValueError, OSError):  # Unknown, no name at all, or that of a folder.
+            raise Misconfigured(say("time_zone")) from None
         return cls(
             Path(env.get("HUB_DATA") or ".hub").absolute(),
             env.get("HUB_DATABASE_URL") or None,
@@ -77,6 +83,7 @@ class Settings:
             region,
             Periods.told(env.get("HUB_CONFIRM_AFTER"), env.get("HUB_QUARANTINE_DAYS")),
             int(rate),
+            zone,
         )
 
 

@@ -26,6 +26,7 @@ from adapters.api.masking import masked
 from adapters.api.problems import NotSupported, language_of
 from adapters.api.reading import ReadSide
 from adapters.condition import version
+from adapters.runs import Run, last_runs
 from hub.decider import Principal
 from hub.errors import Busy, Flaw, Invalid, Unknown
 from hub.events import Channel
@@ -197,13 +198,18 @@ def add_questions(app: FastAPI, hub: Hub) -> None:
 def status_of(hub: Hub, *, failures: bool = False) -> dict[str, Any]:
     """How the hub is; no personal data. Where something failed is told to who runs the hub, not to everybody."""
     standings, guards = hub.standings(), hub.guards()
-    healthy = guards.state != "broken" and all(each.state != "failed" for each in standings)
+    with hub.view() as view:
+        runs = last_runs(view.connection)
+    healthy = guards.state != "broken" and not any(
+        "failed" in states for states in ([each.state for each in standings], [each.outcome for each in runs])
+    )
     return {
         "version": version(),
         "head": hub.head(),
         "health": "ok" if healthy else "degraded",
         "guards": guards.state,
         "read_models": [_standing(each) | (_failure(each) if failures else {}) for each in standings],
+        "jobs": [_run(each) | ({"error": each.error} if failures else {}) for each in runs],
     } | ({"breaches": guards.breaches} if failures else {})
 
 
@@ -216,6 +222,12 @@ def _standing(each: Standing) -> dict[str, Any]:
         "lag_seconds": each.lag_seconds,
         "state": each.state,
     }
+
+
+def _run(each: Run) -> dict[str, Any]:
+    told = asdict(each)
+    del told["error"]
+    return told
 
 
 def _failure(each: Standing) -> dict[str, Any]:

@@ -29,6 +29,10 @@ SENTENCES: Mapping[str, tuple[str, str]] = {
         "HUB_RATE must be a whole number of requests a second, 1 or more",
         "HUB_RATE задаётся целым числом запросов в секунду, не меньше 1",
     ),
+    "time_zone": (
+        "HUB_TIME_ZONE must be the name of a time zone, for example Europe/Moscow",
+        "HUB_TIME_ZONE задаётся названием часового пояса, например Europe/Moscow",
+    ),
     "no_hub": (
         "There is no hub in {folder}; set HUB_DATA or start one with hub serve.",
         "В {folder} нет хаба; задайте HUB_DATA или запустите его командой hub serve.",

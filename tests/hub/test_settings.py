@@ -70,6 +70,15 @@ def test_a_rate_must_be_a_whole_number(rate: str) -> None:
     assert Settings.from_environment({"HUB_RATE": "7"}).rate == 7
 
 
+@pytest.mark.parametrize("zone", ["Nowhere/At_All", "../etc/passwd", "Europe", "\0"])
+def test_a_time_zone_must_be_known(zone: str) -> None:
+    with pytest.raises(Misconfigured) as error:
+        Settings.from_environment({"HUB_TIME_ZONE": zone})
+    assert refused(error.value).startswith("HUB_TIME_ZONE must be")
+    assert str(Settings.from_environment({"HUB_TIME_ZONE": "Europe/Moscow"}).zone) == "Europe/Moscow"
+    assert str(Settings.from_environment({}).zone) == "UTC"
+
+
 @pytest.mark.parametrize(
     ("url", "said"),
     [

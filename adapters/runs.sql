@@ -1,0 +1,28 @@
+-- name: alone
+SELECT pg_advisory_xact_lock(hashtextextended('hub.job.' || %s, 0))
+
+-- name: claim
+-- Not twice within half a period, whatever the clock did meanwhile; and not for a time before there was a hub.
+INSERT INTO job_run (job, due)
+SELECT %(job)s, %(due)s FROM installation
+WHERE created_at < %(due)s AND NOT EXISTS (
+    SELECT FROM job_run WHERE job = %(job)s AND due > %(due)s - %(near)s AND due < %(due)s + %(near)s)
+RETURNING id
+
+-- name: finish
+UPDATE job_run SET finished_at = clock_timestamp(), outcome = %s, counts = %s, error = %s
+WHERE id = %s AND finished_at IS NULL
+
+-- name: lost
+-- Whoever ran them has lost the lead, and most likely its life.
+UPDATE job_run SET finished_at = clock_timestamp(), outcome = 'lost' WHERE finished_at IS NULL
+
+-- name: last
+-- The last run of each job.
+SELECT DISTINCT ON (job) job, due, started_at, finished_at, coalesce(outcome, 'running'), counts, error
+FROM job_run ORDER BY job, id DESC
+
+-- name: forget
+DELETE FROM job_run old
+WHERE due < now() - make_interval(days => %s) AND EXISTS (
+    SELECT FROM job_run newer WHERE newer.job = old.job AND newer.id > old.id)
