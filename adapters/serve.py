@@ -16,6 +16,7 @@ from adapters.api import create_app
 from adapters.api.connection import Connection
 from adapters.api.logs import configure
 from adapters.importer.words import language
+from adapters.tracing import traced
 from adapters.worker import Worker
 from hub import Hub, texts
 from hub.database import explained
@@ -57,7 +58,8 @@ def _serve(say: Say) -> None:
             # Its signals are its own while it runs, and given back to us afterwards.
             for number in (signal.SIGTERM, signal.SIGINT):
                 signal.signal(number, signal.SIG_IGN)
-            server.run(sockets=[listening])
+            with traced(hub, app):
+                server.run(sockets=[listening])
         finally:
             for worker in workers:
                 worker.tell()

@@ -55,14 +55,17 @@ class Requests:
 def _told(scope: Scope) -> dict[str, Any]:
     state = scope.get("state") or {}
     principal = state.get("principal")
-    told = {
-        "method": scope["method"] if scope["method"].isalpha() and len(scope["method"]) < 10 else "-",
-        "route": getattr(scope.get("route"), "path", "-"),
-        "principal": principal.id if principal else None,
-    }
+    method, route = named(scope)
+    told = {"method": method, "route": route, "principal": principal.id if principal else None}
     if "commands" in state:
         told["commands"] = state["commands"]
     return told
+
+
+def named(scope: Scope) -> tuple[str, str]:
+    """The request's method, and its route in our words; a dash for what is none of ours."""
+    method = scope["method"] if scope["method"].isalpha() and len(scope["method"]) < 10 else "-"
+    return method, getattr(scope.get("route"), "path", "-")
 
 
 def configure() -> None:

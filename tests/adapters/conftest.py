@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -51,6 +52,22 @@ def touch(key: str, **more: Any) -> dict[str, Any]:
     return {"command": "record_touch", "key": key, "channel": "shop", **more}
 
 
+@contextmanager
+def answering(app: FastAPI) -> Iterator[str]:
+    """A real server of this application. Gives its address."""
+    config = uvicorn.Config(app, http=Connection, port=0, log_config=None, access_log=False, lifespan="off")
+    server = uvicorn.Server(config)
+    thread = threading.Thread(target=server.run)
+    thread.start()
+    while not server.started:
+        time.sleep(0.01)
+    try:
+        yield f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
+    finally:
+        server.should_exit = True
+        thread.join()
+
+
 @pytest.fixture
 def served(database_url: str, tmp_path: Path) -> Iterator[Served]:
     with Hub(database_url, tmp_path) as hub:
@@ -62,18 +79,8 @@ def served(database_url: str, tmp_path: Path) -> Iterator[Served]:
             for role in ROLES
         }
         app = create_app(hub)
-        config = uvicorn.Config(app, http=Connection, port=0, log_config=None, access_log=False, lifespan="off")
-        server = uvicorn.Server(config)
-        thread = threading.Thread(target=server.run)
-        thread.start()
-        while not server.started:
-            time.sleep(0.01)
-        port = server.servers[0].sockets[0].getsockname()[1]
-        base = f"http://127.0.0.1:{port}"
-        with httpx2.Client(base_url=base, timeout=30) as client:
+        with answering(app) as base, httpx2.Client(base_url=base, timeout=30) as client:
             yield Served(hub, base, keys, client, app)
-        server.should_exit = True
-        thread.join()
 
 
 @pytest.fixture
