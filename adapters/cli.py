@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import Annotated, Any
 
 import typer
 
 from adapters import audit
-from adapters.api.routes import status_of
-from adapters.demo.story import program
 from adapters.demo.terminal import demo
 from adapters.importer.terminal import import_
 from adapters.quarantine import quarantine
-from adapters.rebuild import failure, rebuild
+from adapters.rebuild import rebuild
 from adapters.serve import serve
-from adapters.terminal import Json, say, show, told
+from adapters.status import report
+from adapters.terminal import LANGUAGE, Json, say, show, told
 from hub import Hub
 from hub.principals import ApiKey
 
@@ -46,11 +45,16 @@ def serve_(json: Json = False) -> None:
         serve(lambda line, document: show(json, document, line))
 
 
-@app.command(help=say("How the hub is.", "Как дела у хаба."))
+@app.command(help=say("How the hub is, and what to do.", "Как дела у хаба и что делать."))
 def status(json: Json = False) -> None:
-    with told(json), Hub.open(follow=False, make=False) as hub:
-        found = status_of(hub, failures=True) | {"migration": hub.migration()}
-        show(json, found, *_status_lines(found))
+    with told(json):
+        found = report()
+    if json or found.condition is not None:
+        show(json, found.document(LANGUAGE), *found.lines(LANGUAGE))
+    else:
+        typer.echo("\n".join(found.lines(LANGUAGE)), err=True)
+    if not found.healthy:
+        raise typer.Exit(1)
 
 
 @app.command(help=say("Who a customer is.", "Кто этот клиент."))
@@ -120,45 +124,6 @@ def main() -> None:
 def _show_key(json: bool, made: ApiKey, token: str) -> None:
     ends = say(f"It ends on {made.expires_at:%Y-%m-%d}.", f"Истекает {made.expires_at:%d.%m.%Y}.")
     show(json, {"id": made.id, "key": token, "role": made.role, "expires_at": made.expires_at}, token, ends)
-
-
-def _status_lines(status: dict[str, Any]) -> Iterator[str]:
-    health = say("in order", "в порядке") if status["health"] == "ok" else say("degraded", "есть сбои")
-    yield say(
-        f"hub {status['version']}: {health}, {status['head']} events, migration {status['migration']}",
-        f"hub {status['version']}: {health}, событий: {status['head']}, миграция {status['migration']}",
-    )
-    yield from _guard_lines(status["guards"], status["breaches"])
-    for each in status["read_models"]:
-        behind = say(f"{each['lag']} events behind", f"отстаёт на {each['lag']}")
-        yield f"  {each['name']:<16} {each['position']:>10}  {each['state']}  {behind if each['lag'] else ''}".rstrip()
-        if each["state"] == "failed":
-            yield "    " + failure(each["failed_event"], each["failed_position"], each["error"])
-            yield f"    {say('rebuild it:', 'построить заново:')} {program()} rebuild {each['name']}"
-    yield from map(_job_line, status["jobs"])
-
-
-OUTCOMES = {"running": "выполняется", "done": "готово", "failed": "ошибка", "lost": "прервано"}
-
-
-def _job_line(run: dict[str, Any]) -> str:
-    counts = ", ".join(f"{name} {count}" for name, count in run["counts"].items())
-    parts = (say(run["outcome"], OUTCOMES[run["outcome"]]), f"{run['due']:%Y-%m-%d %H:%M} UTC", run["error"], counts)
-    return f"  {run['job']:<20} " + "  ".join(part for part in parts if part)
-
-
-def _guard_lines(state: str, breaches: Sequence[str]) -> Iterator[str]:
-    if state == "without_event_triggers":
-        yield say(
-            "  guards: without event triggers, for which a superuser would have had to migrate",
-            "  защита журнала: без событийных триггеров, для них миграции должен применять суперпользователь",
-        )
-    if breaches:
-        yield say(
-            "  guards: not as they were left; see docs/append-only.md",
-            "  защита журнала: изменена; см. docs/append-only.md",
-        )
-    yield from (f"    {each}" for each in breaches)
 
 
 def _card_lines(card: dict[str, Any]) -> Iterator[str]:

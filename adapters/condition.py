@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from psycopg import conninfo
 
+from adapters.runs import Run, last_runs
 from hub.clock import moment
 from hub.database import load_queries
 from hub.events import Instant
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 
 ENDING_SOON = timedelta(days=14)
 SLOW = 60.0  # Seconds a read model may be behind before it is said.
-TIGHT = 0.1  # Of a disk that should be free at least.
+TIGHT = 0.1, 10e9  # Of a disk and in bytes: less than both is too little.
 
 SQL = load_queries(__file__)
 
@@ -47,7 +48,8 @@ class Disk:
 
     @property
     def tight(self) -> bool:
-        return self.free < self.size * TIGHT
+        share, least = TIGHT
+        return self.free < min(self.size * share, least)
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +58,7 @@ class Condition:
 
     heads: Mapping[str, Head]  # By the name of the log.
     standings: list[Standing]
+    runs: list[Run]  # The last of each job.
     waiting: int  # In quarantine.
     oldest: datetime | None  # When the first of these was recorded.
     guards: Guards  # Of the append-only tables.
@@ -75,11 +78,12 @@ def look(hub: Hub) -> Condition:
         waiting, oldest = connection.execute(SQL["waiting"]).fetchone() or (0, None)
         guarded = guards(connection)
         postgres, name, size = connection.execute(SQL["database"]).fetchone() or ("", "", 0)
-        standings = status(connection)
+        standings, runs = status(connection), last_runs(connection)
     soon = datetime.now(UTC) + ENDING_SOON
     return Condition(
         heads,
         standings,
+        runs,
         waiting,
         _time(oldest),
         guarded,

@@ -112,6 +112,19 @@ class _Present(Collector):
         )
         yield from _of_log(condition)
         yield from _of_models(condition)
+        runs = condition.runs
+        yield _gauge(
+            "hub_job_failed",
+            "1 while the last run of a job failed.",
+            ("job",),
+            *(((each.job,), float(each.outcome == "failed")) for each in runs),
+        )
+        yield _gauge(
+            "hub_job_last_run_timestamp_seconds",
+            "When a job was begun last.",
+            ("job",),
+            *(((each.job,), each.started_at.timestamp()) for each in runs),
+        )
         yield _gauge("hub_quarantine_items", "Items that wait for repair.", (), ((), condition.waiting))
         oldest = time.time() - condition.oldest.timestamp() if condition.oldest else 0.0
         yield _gauge("hub_quarantine_oldest_seconds", "Age of the oldest of them.", (), ((), oldest))

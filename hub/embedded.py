@@ -21,15 +21,16 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from functools import cached_property
 from pathlib import Path
+from shlex import quote as shell
 from threading import Event, Thread
 from typing import IO
 from urllib.parse import quote
 
 from psycopg import pq
 
-from hub.binaries import account, find_binaries, major, reachable, run_as, within_reach
+from hub.binaries import SYSTEM, account, find_binaries, installed, major, reachable, run_as, within_reach
 from hub.errors import HubError, Misconfigured, ServerFailed
-from hub.texts import say
+from hub.texts import Told, say
 
 __all__ = ["EmbeddedPostgres", "find_binaries"]
 
@@ -41,6 +42,16 @@ _ZOMBIE = 10.0  # Seconds until a killed server's process id is surely gone.
 
 _log = logging.getLogger(__name__)
 _SETTINGS = Path(__file__).with_name("embedded.conf").read_text()
+# Trust, because the only way in is a socket below a folder of mode 0700: whoever gets there is the server's user or
+# root, and no list of names can go stale.
+_CLUSTER = (
+    "--username=hub",
+    "--auth=trust",
+    "--encoding=UTF8",
+    "--locale=C.UTF-8",
+    "--lc-messages=C",
+    "--data-checksums",
+)
 _FORGETFUL = "fsync = off\nfull_page_writes = off\n"
 
 
@@ -193,17 +204,10 @@ class EmbeddedPostgres:
         unfinished = self.home / "postgres.unfinished"
         shutil.rmtree(unfinished, ignore_errors=True)
         self._private_folder(unfinished)
-        # Trust, because the only way in is a socket below a folder of mode 0700: whoever gets there is the
-        # server's user or root, and no list of names can go stale.
         self._demand(
             str(self.bin / "initdb"),
             f"--pgdata={unfinished}",
-            "--username=hub",
-            "--auth=trust",
-            "--encoding=UTF8",
-            "--locale=C.UTF-8",
-            "--lc-messages=C",
-            "--data-checksums",
+            *_CLUSTER,
             *(() if self._durable else ("--no-sync",)),
         )
         self._demand("tee", "-a", str(unfinished / "postgresql.conf"), text="\ninclude 'hub.conf'\n")
@@ -224,9 +228,31 @@ class EmbeddedPostgres:
             raise Misconfigured(say("owner_other", cluster=self.cluster, owner=owner))
         written_by = major(self._demand("cat", str(self.cluster / "PG_VERSION")))
         if written_by != major(self.version):
-            raise Misconfigured(
-                say("other_version", cluster=self.cluster, written=written_by, bin=self.bin, version=self.version)
-            )
+            raise Misconfigured(self._other_version(written_by))
+
+    def _other_version(self, written_by: int) -> Told:
+        """Which versions meet here and the commands out of it: older programs cannot, newer ones take the data over."""
+        found = installed(written_by)
+        old_bin = found or SYSTEM / str(written_by) / "bin"
+        install = "" if found else say("pg_install", old=written_by)
+        meeting = {"cluster": self.cluster, "old": written_by, "bin": self.bin, "new": self.version}
+        meeting |= {"old_bin": old_bin, "install": install}
+        if major(self.version) < written_by:
+            return say("pg_newer", **meeting)
+        kept = self.cluster.with_name(f"postgres.{written_by}")
+        cluster, aside, bin = _typed(self.cluster), _typed(kept), _typed(self.bin)
+        run, owner = "", ""
+        if self._user:
+            run, owner = f"runuser -u {self._user.pw_name} -- ", f"-o {self._user.pw_name} "
+        folders = f"--old-bindir={_typed(old_bin)} --new-bindir={bin} --old-datadir={aside} --new-datadir={cluster}"
+        commands = (
+            f"mv {cluster} {aside}",
+            f"install -d -m 700 {owner}{cluster}",
+            f"cd /tmp && {run}{bin}/initdb --pgdata={cluster} {' '.join(_CLUSTER)}",
+            f"{run}{bin}/pg_upgrade --username=hub --socketdir=/tmp {folders}",
+            f"echo \"include 'hub.conf'\" | {run}tee -a {cluster}/postgresql.conf",
+        )
+        return say("pg_older", **meeting, kept=kept, commands="\n".join(f"  {each}" for each in commands))
 
     def _launch(self) -> None:
         """Start the server. After kill -9 its process id lingers and PostgreSQL refuses, so ask again.
@@ -306,6 +332,11 @@ class EmbeddedPostgres:
                 say("program_failed", program=Path(command[0]).name, said=(done.stderr or done.stdout).strip())
             )
         return done.stdout
+
+
+def _typed(path: Path) -> str:
+    """A path as a shell takes it."""
+    return shell(str(path))
 
 
 def _digest(path: Path) -> str:

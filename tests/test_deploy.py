@@ -13,7 +13,10 @@ from typing import Any
 import pytest
 import yaml
 from prometheus_client.parser import text_string_to_metric_families
+from psycopg import Connection
 
+from adapters import serve
+from hub import embedded
 from tests.adapters.conftest import Served, touch
 from tests.adapters.conftest import served as served
 from tests.adapters.conftest import shop as shop
@@ -42,7 +45,8 @@ def labels_of(expression: str) -> set[str]:
     return {*matched, *(name.strip() for names in grouped for name in names.split(","))}
 
 
-def test_every_metric_and_label_that_is_named_exists(shop: Served) -> None:
+def test_every_metric_and_label_that_is_named_exists(shop: Served, connection: Connection[Any]) -> None:
+    connection.execute("INSERT INTO job_run (job, due) VALUES ('tidy', now())")
     shop.done(touch("1"))
     shop.hub.wait(shop.hub.head())
     families = list(text_string_to_metric_families(shop.get("/metrics", role="auditor").text))
@@ -84,3 +88,48 @@ def test_every_panel_has_a_place_and_an_id_of_its_own() -> None:
 def test_promtool_takes_the_rules() -> None:
     checked = subprocess.run(["promtool", "check", "rules", str(DEPLOY / "alerts.yml")], capture_output=True, text=True)
     assert checked.returncode == 0, checked.stdout + checked.stderr
+
+
+def unit() -> dict[str, list[str]]:
+    found: dict[str, list[str]] = {}
+    for line in (DEPLOY / "hub.service").read_text(encoding="utf-8").splitlines():
+        name, given, value = line.partition("=")
+        if given and not line.startswith("#"):
+            found.setdefault(name, []).append(value)
+    return found
+
+
+def test_the_service_waits_as_long_as_a_clean_stop_may_take() -> None:
+    (database,) = re.findall(r'"stop", "--mode=fast", "--timeout=(\d+)"', Path(embedded.__file__).read_text())
+    assert int(unit()["TimeoutStopSec"][0]) >= int(database) + serve.PATIENCE + 10 + 8
+
+
+def test_the_service_is_confined_and_runs_as_a_user_of_its_own() -> None:
+    found = unit()
+    assert found["User"] == ["hub"]
+    assert found["CapabilityBoundingSet"] == [""]
+    assert {name: found[name] for name in ("NoNewPrivileges", "ProtectSystem", "ProtectHome", "Restart")} == {
+        "NoNewPrivileges": ["yes"],
+        "ProtectSystem": ["strict"],
+        "ProtectHome": ["yes"],
+        "Restart": ["on-failure"],
+    }
+
+
+@pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="systemd is not installed")
+def test_systemd_takes_the_unit(tmp_path: Path) -> None:
+    text = (DEPLOY / "hub.service").read_text(encoding="utf-8")
+    there = tmp_path / "hub.service"
+    there.write_text(text.replace("/opt/hub/.venv/bin/hub", "/bin/true"), encoding="utf-8")
+    checked = subprocess.run(["systemd-analyze", "verify", str(there)], capture_output=True, text=True)
+    assert (checked.returncode, checked.stderr) == (0, "")
+
+
+def test_the_image_holds_every_package_and_runs_as_nobody_in_particular() -> None:
+    lines = (DEPLOY / "Containerfile").read_text(encoding="utf-8").splitlines()
+    copied = {line.split()[1] for line in lines if line.startswith("COPY ") and "--from" not in line}
+    assert copied >= {"requirements.txt", "hub", "commands", "projections", "adapters", "migrations"}
+    assert "--require-hashes" in " ".join(lines)
+    assert all(":" in line.split()[1] for line in lines if line.startswith("FROM "))
+    assert lines.index("USER hub") < next(n for n, line in enumerate(lines) if line.startswith("ENTRYPOINT"))
+    assert any(line.startswith("HEALTHCHECK") for line in lines)

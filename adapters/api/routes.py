@@ -195,7 +195,7 @@ def add_questions(app: FastAPI, hub: Hub) -> None:
         return _json(await run_in_threadpool(status_of, hub))
 
 
-def status_of(hub: Hub, *, failures: bool = False) -> dict[str, Any]:
+def status_of(hub: Hub) -> dict[str, Any]:
     """How the hub is; no personal data. Where something failed is told to who runs the hub, not to everybody."""
     standings, guards = hub.standings(), hub.guards()
     with hub.view() as view:
@@ -208,9 +208,9 @@ def status_of(hub: Hub, *, failures: bool = False) -> dict[str, Any]:
         "head": hub.head(),
         "health": "ok" if healthy else "degraded",
         "guards": guards.state,
-        "read_models": [_standing(each) | (_failure(each) if failures else {}) for each in standings],
-        "jobs": [_run(each) | ({"error": each.error} if failures else {}) for each in runs],
-    } | ({"breaches": guards.breaches} if failures else {})
+        "read_models": [_standing(each) for each in standings],
+        "jobs": [_run(each) for each in runs],
+    }
 
 
 def _standing(each: Standing) -> dict[str, Any]:

@@ -57,6 +57,34 @@ SENTENCES: Mapping[str, tuple[str, str]] = {
         "The database in {place} cannot be opened ({what}); see its log.",
         "Базу данных в {place} открыть не удалось ({what}); смотрите её журнал.",
     ),
+    "pg_older": (
+        """The data in {cluster} was written by PostgreSQL {old}, and the programs in {bin} are version {new}.
+{install}Go on with version {old}:
+  export HUB_PG_BIN={old_bin}
+Or stop every hub that uses it, and take the data over; it is copied, so there must be room for it twice:
+{commands}
+Then start the hub; when all is well, remove {kept}.""",
+        """Данные в {cluster} записаны PostgreSQL {old}, а программы в {bin} — версии {new}.
+{install}Продолжить с версией {old}:
+  export HUB_PG_BIN={old_bin}
+Или остановите все хабы, которые ими пользуются, и перенесите данные; они копируются, места нужно вдвое больше:
+{commands}
+Затем запустите хаб; если всё хорошо, удалите {kept}.""",
+    ),
+    "pg_newer": (
+        """The data in {cluster} was written by PostgreSQL {old}, and the programs in {bin} are older, version {new}.
+Older programs cannot open it; only a backup made by the older version leads back.
+{install}Use programs of version {old}:
+  export HUB_PG_BIN={old_bin}""",
+        """Данные в {cluster} записаны PostgreSQL {old}, а программы в {bin} старше, версии {new}.
+Старые программы открыть их не могут; назад ведёт только резервная копия, сделанная старой версией.
+{install}Возьмите программы версии {old}:
+  export HUB_PG_BIN={old_bin}""",
+    ),
+    "pg_install": (
+        "Its programs are not installed here; first: apt-get install postgresql-{old}\n",
+        "Её программы здесь не установлены; сначала: apt-get install postgresql-{old}\n",
+    ),
     "keys_missing": (
         "{file} is missing, and the database in {place} was built with it; restore it from its backup.",
         "Нет {file}, а база данных в {place} построена с ним; восстановите его из резервной копии.",
@@ -118,16 +146,6 @@ SENTENCES: Mapping[str, tuple[str, str]] = {
     "owner_other": (
         "{cluster} belongs to user {owner}; run the hub as that user or as root.",
         "{cluster} принадлежит пользователю {owner}; запускайте хаб от его имени или от root.",
-    ),
-    "other_version": (
-        (
-            "The data in {cluster} was written by PostgreSQL {written}, and the programs in {bin} are version "
-            "{version}: set HUB_PG_BIN to programs of version {written}."
-        ),
-        (
-            "Данные в {cluster} записаны PostgreSQL {written}, а программы в {bin} версии {version}: "
-            "укажите в HUB_PG_BIN программы версии {written}."
-        ),
     ),
     "does_not_start": (
         "The embedded PostgreSQL in {cluster} does not start: {said}",

@@ -279,7 +279,6 @@ def test_keys_at_the_terminal(server: Server) -> None:
         (("key", "revoke", "nothing"), 1),
         (("card", "0198c0de-0000-7000-8000-000000000000"), 1),
         (("card", "nobody"), 1),
-        (("status",), 0),
         (("key", "list"), 0),
     ],
 )

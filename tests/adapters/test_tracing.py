@@ -24,8 +24,9 @@ from adapters import tracing
 from adapters.api import create_app
 from hub.wiring import Hub
 from tests.adapters.conftest import answering, touch
-from tests.adapters.test_serve import Server, post
+from tests.adapters.test_serve import post
 from tests.support.hubs import source
+from tests.support.serving import Server
 
 SENDERS_SPAN = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
 

@@ -170,13 +170,41 @@ def test_a_socket_folder_somebody_else_made_is_refused(folder: Path) -> None:
         trap.rmdir()
 
 
-def test_data_of_another_version_is_refused(folder: Path) -> None:
+def test_data_of_a_newer_version_is_refused_with_the_only_way_out(folder: Path) -> None:
     with running(folder / "data") as (server, _):
-        written_by = server.version.split(".")[0]
+        pass
     (server.cluster / "PG_VERSION").write_text("99\n")
-    with pytest.raises(Misconfigured, match=r"written by PostgreSQL 99, .* HUB_PG_BIN to programs of version 99"):
+    with pytest.raises(Misconfigured) as caught:
         EmbeddedPostgres(folder / "data").start()
-    assert written_by != "99"
+    for part in ("written by PostgreSQL 99", "are older", "postgresql-99", "HUB_PG_BIN=/usr/lib/postgresql/99/bin"):
+        assert part in str(caught.value)
+    assert "записаны PostgreSQL 99" in caught.value.args[0].in_("ru")
+
+
+@pytest.mark.skipif(binaries.installed(15) is None, reason="there is no PostgreSQL 15 here")
+def test_data_of_an_older_version_is_refused_and_what_to_type_takes_it_over(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = folder / "with space"
+    with monkeypatch.context() as older:
+        older.setenv("HUB_PG_BIN", str(binaries.installed(15)))
+        with running(data) as (_, url):
+            ask(url, "CREATE TABLE kept AS SELECT 42 AS answer")
+    monkeypatch.delenv("HUB_PG_BIN", raising=False)
+    if binaries.major(EmbeddedPostgres(data).version) == 15:
+        pytest.skip("there is nothing newer here")
+    with pytest.raises(Misconfigured) as caught:
+        EmbeddedPostgres(data).start()
+    first, *said = str(caught.value).splitlines()
+    assert "written by PostgreSQL 15" in first
+    assert f"  export HUB_PG_BIN={binaries.installed(15)}" in said
+    typed = [line for line in said if line.startswith("  ") and "HUB_PG_BIN" not in line]
+    done = subprocess.run(["sh", "-ec", "\n".join(typed)], capture_output=True, text=True, cwd=folder)
+    assert done.returncode == 0, done.stdout + done.stderr
+    with running(data) as (server, url):
+        assert server.version.split(".")[0] != "15"
+        assert ask(url, "SELECT answer FROM kept") == 42
+        assert ask(url, "SHOW TimeZone") == "UTC"  # Its own settings are in force again.
 
 
 def test_a_server_that_cannot_start_says_why(folder: Path) -> None:
