@@ -245,6 +245,7 @@ def test_the_description_names_every_command_and_every_route(shop: Served) -> No
         "/v1/customers/find",
         "/v1/customers/{id}/timeline",
         "/v1/customers/{id}/contacts",
+        "/v1/log",
         "/v1/quarantine",
         "/v1/read-models",
         "/v1/status",
