@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager, suppress
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta, tzinfo
 from threading import Event, Thread
@@ -229,9 +229,7 @@ def last_due(trigger: CronTrigger, now: datetime) -> tuple[datetime, timedelta]:
 
 @contextmanager
 def scheduled() -> Iterator[None]:
-    """A schedule of this process, which steps back for whoever answers or folds."""
-    with suppress(OSError):
-        os.nice(10)
+    """The schedule of this process."""
     with Hub.open(follow=False) as hub:
         schedule = Schedule(hub, zone=Settings.from_environment().zone)
         schedule.start()

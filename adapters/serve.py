@@ -47,7 +47,10 @@ def _serve(say: Say) -> None:
             tokens = hub.principals.first(lambda tokens: _keep(settings.data / FIRST_KEYS, tokens))
         for role, token in tokens.items():
             say(f"{role}: {token}", {"role": role, "key": token})
-        workers = [Worker(module, hub.url, settings.data) for module in ("adapters.follower", "adapters.schedule")]
+        workers = [
+            Worker("adapters.follower", hub.url, settings.data),
+            Worker("adapters.schedule", hub.url, settings.data, nice=10),
+        ]
         for worker in workers:
             worker.start()
         try:

@@ -22,10 +22,13 @@ STEADY = 30.0  # Seconds after which a process counts as running well.
 
 
 class Worker:
-    """Starts such a process, `python -m module`, and starts it again whenever it ends by itself."""
+    """Starts such a process, `python -m module`, and starts it again whenever it ends by itself.
 
-    def __init__(self, module: str, url: str, data: Path) -> None:
-        self._module = module
+    With `nice` it steps back for the others, from its first moment on.
+    """
+
+    def __init__(self, module: str, url: str, data: Path, nice: int = 0) -> None:
+        self._command = ["nice", "-n", str(nice), sys.executable, "-m", module]
         self._environment = {**os.environ, "HUB_DATABASE_URL": url, "HUB_DATA": str(data)}
         self._process: subprocess.Popen[bytes] | None = None
         self._stopping = Event()
@@ -49,9 +52,7 @@ class Worker:
         self._thread.join(10)
 
     def _launch(self) -> None:
-        self._process = subprocess.Popen(
-            [sys.executable, "-m", self._module], stdin=subprocess.PIPE, env=self._environment
-        )
+        self._process = subprocess.Popen(self._command, stdin=subprocess.PIPE, env=self._environment)
 
     def _watch(self) -> None:
         failures, started = 0, time.monotonic()
@@ -63,6 +64,7 @@ class Worker:
                 pass
             if self._stopping.is_set():
                 process.stdin.close()
+                process.terminate()  # One that is still being loaded does not look at its standard input.
                 try:
                     process.wait(8)
                 except subprocess.TimeoutExpired:
