@@ -82,7 +82,7 @@ def seen(hub: Hub, records: Mapping[str, str]) -> dict[str, Any]:
     return found
 
 
-@pytest.mark.parametrize(("touches", "keys"), [(300, 15), pytest.param(10_000, 200, marks=pytest.mark.drill)])
+@pytest.mark.parametrize(("touches", "keys"), [(120, 6), pytest.param(10_000, 200, marks=pytest.mark.drill)])
 def test_repetition_and_order_leave_no_trace(folder: Path, postgres: SharedServer, touches: int, keys: int) -> None:
     random = Random(touches)
     said = [told(n, keys) for n in range(touches)]
