@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -61,6 +61,12 @@ class Answer(Shape):
     quarantined: list[SetAside]
     held_by: list[str] = Field([], description="After an un-merge that parted nobody: the merges that still hold.")
     replayed: bool
+
+
+class Line(Answer):
+    """The same as a line of a batch's answer; what was refused is a problem instead."""
+
+    status: Literal[200]
 
 
 class Member(Shape):
@@ -279,6 +285,7 @@ class Page(Shape, Generic[T]):
 SHAPES = (
     Problem,
     Answer,
+    Line,
     Card,
     Page[Found],
     Page[Touch],

@@ -59,7 +59,7 @@ _SOUGHT = {
     },
     "additionalProperties": False,
 }
-_LINE = {"oneOf": [_ANSWER, {"$ref": f"{_REF}Problem"}]}
+_LINE = {"oneOf": [{"$ref": f"{_REF}Line"}, {"$ref": f"{_REF}Problem"}]}
 _BATCH = ("application/json", "application/x-ndjson")
 
 COMMANDS = _route(
