@@ -50,6 +50,7 @@ class Server:
         assert self.process.stdout is not None
         self.process.send_signal(number)
         code = self.process.wait(30)
+        self.said.extend(line.strip() for line in self.process.stdout)
         self.process.stdout.close()
         self.process = None
         return code
