@@ -8,8 +8,10 @@ import pytest
 from psycopg import Connection, Error
 
 from hub.database import connect
-from hub.errors import MigrationMismatch
+from hub.errors import Behind, MigrationMismatch
 from hub.migrate import migrate, migrations, version
+from hub.view import Standings
+from projections.quarantine import quarantine
 
 
 def write(folder: Path, **files: str) -> Path:
@@ -123,3 +125,19 @@ def test_the_version_tells_applied_and_available(empty_database_url: str, tmp_pa
 def test_a_test_database_has_every_migration(connection: Connection[Any]) -> None:
     applied, available = version(connection)
     assert applied == available
+
+
+def test_a_model_that_a_migration_empties_answers_nothing_until_it_is_folded_anew(
+    empty_database_url: str, tmp_path: Path
+) -> None:
+    for each in migrations():
+        if each.number < 8:
+            (tmp_path / each.file).write_bytes(each.sql)
+    migrate(empty_database_url, tmp_path)
+    with connect(empty_database_url, as_writer=False, autocommit=True) as connection:
+        connection.execute(
+            "INSERT INTO hub.read_model (name, version, position) SELECT unnest('{quarantine, facts}'::text[]), 1, 30"
+        )
+        migrate(empty_database_url)
+        with pytest.raises(Behind):
+            Standings(connection.execute("SELECT name, position, state = 'failed' FROM hub.read_model")).of(quarantine)

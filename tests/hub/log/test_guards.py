@@ -78,6 +78,13 @@ def test_what_a_superuser_did_shows(superuser: Connection[Any], done: str, shown
     assert shown in after.breaches
 
 
+def test_a_changed_role_stands_in_nobodys_way_and_shows(superuser: Connection[Any]) -> None:
+    superuser.execute("ALTER ROLE hub_writer BYPASSRLS")
+    assert outcome(superuser, "superuser", "CREATE TEMP TABLE passing ()") == "done"
+    assert outcome(superuser, "superuser", "ALTER TABLE event DISABLE TRIGGER ALL") == "guard"
+    assert guards(superuser).breaches == ("hub_guard.guarded: role hub_writer",)
+
+
 def test_a_pass_is_good_for_its_transaction_and_is_kept(told: None, owner: Connection[Any]) -> None:
     with owner.transaction():
         owner.execute("SELECT hub_guard.open('a repair')")
