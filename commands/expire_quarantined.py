@@ -63,8 +63,9 @@ def decide(command: ExpireQuarantined, state: Expiring, known: Known) -> Outcome
     if not due:
         return Outcome(())
     carriers = {(carrier := state.carriers[item]).id: carrier for item in due}
-    unsealed = [seal for carrier in carriers.values() for seal in _done_with(carrier, state.ended | frozenset(due))]
-    return Outcome((Draft(QuarantineExpired(items=tuple(due), after=days)),), unsealed=tuple(unsealed))
+    ended = state.ended | frozenset(due)
+    unsealed = tuple(seal for carrier in carriers.values() for seal in _done_with(carrier, ended))
+    return Outcome((Draft(QuarantineExpired(items=tuple(due), after=days, unsealed=unsealed)),), unsealed=unsealed)
 
 
 def _done_with(carrier: Recorded, ended: Items) -> Sequence[tuple[EventId, int]]:

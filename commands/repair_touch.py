@@ -100,12 +100,13 @@ def decide(command: RepairTouch, state: Repairing, known: Known) -> Outcome:
         raise Invalid(*again)
     # What lay under the key of the house belongs to somebody now, and is to die with that one's erasure.
     moved = [Secret(recorded.record, content, _tags(item, n)) for n, content in sorted(item.carrier.opened.items())]
-    repaired = Draft(TouchRepaired(record=recorded.record, item=item.part.item), tuple(moved), known.new_id())
+    unsealed = tuple((item.carrier.id, n) for n in item.carrier.opened)
+    end = TouchRepaired(record=recorded.record, item=item.part.item, unsealed=unsealed)
+    repaired = Draft(end, tuple(moved), known.new_id())
     if item.carrier.envelope.correlation is not None:  # Found by what moved, it tells the id the conversation has.
         repaired.told = {"correlation": item.carrier.envelope.correlation}
     for draft in recorded.drafts:
         draft.told = item.told_then(repaired.id)
-    unsealed = tuple((item.carrier.id, n) for n in item.carrier.opened)
     return recorded._replace(drafts=[repaired, *recorded.drafts], unsealed=unsealed)
 
 

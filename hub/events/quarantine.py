@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from hub.events.base import Event, RecordId
+from hub.events.base import Event, EventId, RecordId
 
 
 class ValueRepaired(Event):
@@ -22,6 +22,7 @@ class TouchRepaired(Event):
 
     record: RecordId
     item: str
+    unsealed: tuple[tuple[EventId, int], ...] = ()  # The seals that were deleted with this, by event and number.
 
     def tags(self) -> Iterable[str]:
         return (f"record:{self.record}", f"quarantined:{self.item}")
@@ -32,6 +33,7 @@ class QuarantineExpired(Event):
 
     items: tuple[str, ...]
     after: int  # The days that things were kept then.
+    unsealed: tuple[tuple[EventId, int], ...] = ()  # The seals that were deleted with this, by event and number.
 
     def tags(self) -> Iterable[str]:
         return (f"quarantined:{item}" for item in self.items)

@@ -23,7 +23,7 @@ import orjson
 from psycopg import Connection
 
 from hub.database import load_queries
-from hub.events.base import ENVELOPE_VERSION, Vocabulary
+from hub.events.base import ENVELOPE_VERSION, Vocabulary, uuid_text
 from hub.guards import guards
 from hub.keys import seal_digest
 from hub.log.read import uuids
@@ -157,7 +157,7 @@ class Verification:
             named = {(place, n): whose[:2] for place, of in pointers.items() for n, whose in of.items()}
             gone = {each: whose for each, whose in named.items() if each not in there}
             if gone:
-                faults.extend(_missing_seals(connection, (log, name), gone, {row[0]: row[5] for row in rows}))
+                faults.extend(_missing_seals(connection, (log, name), gone, {row[0]: row for row in rows}))
         self.events += len(rows)
         self.seals += len(seals)
         self.mark.heads[log] = after
@@ -250,20 +250,29 @@ def _missing_seals(
     connection: Connection[Any],
     log: tuple[int, str],
     gone: Mapping[tuple[int, int], tuple[str, int]],
-    datas: Mapping[int, bytes],
+    events: Mapping[int, Any],
 ) -> Iterator[Fault]:
-    """Seals that are gone although their key was not destroyed, nor what they held let go.
+    """Seals that are gone although their key was not destroyed, nor names them the end of what they held.
 
     `gone` has the record and the retention class of each, by position and number.
     """
     erased = set(connection.execute(SQL["erased"], [*map(list, zip(*gone.values(), strict=True))]).fetchall())
     left = [each for each, whose in gone.items() if whose not in erased]
-    set_aside = {place: [tag_of(f"quarantined:{item}") for item in _set_aside(datas[place])] for place, _ in left}
-    asked = log[0], uuids(tag for tags in set_aside.values() for tag in tags)
-    let_go = {tag for (tag,) in connection.execute(SQL["let_go"], asked, binary=True)}
+    set_aside = {item for place, _ in left for item in _set_aside(events[place][5])}
+    asked = log[0], uuids(tag_of(f"quarantined:{item}") for item in set_aside)
+    ends = connection.execute(SQL["let_go"], asked, binary=True)
+    let_go = {seal for (data,) in ends for seal in _let_go(data)}
     for place, n in left:
-        if let_go.isdisjoint(set_aside[place]):
+        if (uuid_text(events[place][1]), n) not in let_go:
             yield Fault("seal_missing", log[1], place, f"seal {n}, whose key was not destroyed")
+
+
+def _let_go(data: bytes) -> list[tuple[str, int]]:
+    """The seals an event says it deleted; none where its bytes are no event, which is a fault of its own."""
+    try:
+        return [(id, n) for id, n in orjson.loads(data)["body"].get("unsealed", ())]
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return []
 
 
 def _set_aside(data: bytes) -> list[str]:

@@ -24,9 +24,9 @@ JOIN unnest(%s::uuid[], %s::smallint[]) AS asked (record, class) USING (record, 
 WHERE k.destroyed_at IS NOT NULL
 
 -- name: let_go
--- Which of these tags stand at an event that let go what was set aside.
-SELECT uuid_send(t.tag) FROM tag t JOIN event_type y ON y.id = t.type
-WHERE t.log = %s AND t.tag = ANY (%s::uuid[]) AND t.seal IS NULL AND y.name = 'quarantine_expired'
+-- The events that ended what was set aside and has these tags; they name the seals they deleted.
+SELECT e.data FROM tag t JOIN event_type y ON y.id = t.type JOIN event e ON (e.log, e.position) = (t.log, t.position)
+WHERE t.log = %s AND t.tag = ANY (%s::uuid[]) AND t.seal IS NULL AND y.name IN ('quarantine_expired', 'touch_repaired')
 
 -- name: blocks
 SELECT pg_relation_size('tag') / current_setting('block_size')::int

@@ -29,13 +29,13 @@ def these(*items: str) -> dict[str, Any]:
     return {"command": "expire_quarantined", "items": list(items)}
 
 
-def expired(*items: str) -> QuarantineExpired:
-    return QuarantineExpired(items=items, after=90)
+def expired(*items: str, unsealed: tuple[int, ...] = ()) -> QuarantineExpired:
+    return QuarantineExpired(items=items, after=90, unsealed=tuple((id_of("event 1"), n) for n in unsealed))
 
 
 def test_what_has_waited_long_enough_is_let_go_and_its_seal_with_it() -> None:
     decided = scenario.given(facts({"facts": {"name": "Анна"}}, KEPT)).when(these(ONE, TWO))
-    decided.then(expired(ONE, TWO))
+    decided.then(expired(ONE, TWO, unsealed=(1,)))
     assert decided.outcome is not None
     assert decided.outcome.unsealed == ((id_of("event 1"), 1),)
 
@@ -50,7 +50,7 @@ def test_a_seal_stays_while_another_value_in_it_waits() -> None:
     assert decided.outcome is not None
     assert decided.outcome.unsealed == ()
     last = scenario.given(facts(KEPT), expired(ONE)).when(these(TWO))
-    last.then(expired(TWO))
+    last.then(expired(TWO, unsealed=(0,)))
     assert last.outcome is not None
     assert last.outcome.unsealed == ((id_of("event 1"), 0),)
 
@@ -65,7 +65,7 @@ def test_a_seal_that_holds_something_else_stays() -> None:
 def test_what_was_repaired_meanwhile_is_passed_over() -> None:
     given = scenario.given(facts(KEPT), ValueRepaired(record=ANN, item=ONE))
     given.when(these(ONE)).nothing_happened()
-    given.when(these(ONE, TWO)).then(expired(TWO))
+    given.when(these(ONE, TWO)).then(expired(TWO, unsealed=(0,)))
 
 
 def test_of_a_whole_touch_everything_goes() -> None:
@@ -74,7 +74,7 @@ def test_of_a_whole_touch_everything_goes() -> None:
     decided = scenario.given(Happened(Draft(event, (Secret(HOUSE, {"touch": {}}), names)), recorded_at=DUE)).when(
         these(TOUCH)
     )
-    decided.then(expired(TOUCH))
+    decided.then(expired(TOUCH, unsealed=(0, 1)))
     assert decided.outcome is not None
     assert decided.outcome.unsealed == ((id_of("event 1"), 0), (id_of("event 1"), 1))
 

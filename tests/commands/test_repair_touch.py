@@ -81,7 +81,7 @@ def test_what_lay_under_the_house_moves_under_the_record() -> None:
         Secret(end.event.record, {"names": {"correlation": "talk 1"}}, (b"talk 1 is found.",)),
     )
     assert decided.outcome is not None
-    assert decided.outcome.unsealed == ((id_of("event 2"), 0), (id_of("event 2"), 1))
+    assert decided.outcome.unsealed == end.event.unsealed == ((id_of("event 2"), 0), (id_of("event 2"), 1))
     assert end.told == {"correlation": id_of("talk 1")}
 
 

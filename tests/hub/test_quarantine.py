@@ -157,12 +157,17 @@ def test_what_nobody_repairs_expires_with_what_it_held(hub: Hub, connection: Con
 def test_how_long_things_wait_is_a_setting_and_told_in_the_event(database_url: str, tmp_path: Path) -> None:
     with Hub(database_url, tmp_path, periods=Periods(quarantine=7)) as hub:
         hub.do(source())
-        item = hub.do(touch(source="shop", identifiers={"phone": "12"}))["quarantined"][0]["item"]
+        lost = hub.do(touch(source="shop", identifiers={"phone": "12"}))
+        item = lost["quarantined"][0]["item"]
         assert expire(hub, item, after=6)["events"] == []
         answer = expire(hub, item, after=8)
         with hub.view() as view:
             (event,) = view.opened([answer["position"]]).values()
-        assert event.event.model_dump() == {"items": (item,), "after": 7}
+        assert event.event.model_dump() == {
+            "items": (item,),
+            "after": 7,
+            "unsealed": ((lost["events"][0]["event"], 0),),
+        }
 
 
 def test_only_the_house_lets_go(hub: Hub) -> None:

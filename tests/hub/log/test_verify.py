@@ -97,15 +97,40 @@ def test_an_erased_record_is_no_fault(hub: Hub, connection: Connection[Any]) -> 
     assert faults(hub) == []
 
 
-def test_what_was_let_go_is_no_fault(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
-    said = {"command": "identify_customer", "source": "shop", "key": "k0", "facts": {"birth_date": "x"}}
-    item = hub.do(said)["quarantined"][0]["item"]
+def test_what_was_let_go_is_no_fault_and_excuses_no_other_seal(
+    hub: Hub, owner: Connection[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said = {
+        "command": "identify_customer",
+        "source": "shop",
+        "key": "k0",
+        "facts": {"first_name": "Инна", "birth_date": "x"},
+    }
+    answer = hub.do(said)
+    item, stated = answer["quarantined"][0]["item"], answer["events"][0]["position"]
     much_later = Instant(clock.now() + 1000 * clock.DAY)
     monkeypatch.setattr(hub.intake, "_now", lambda: much_later)
     house = Principal(hub.installation.house, "house")
     asked = hub.intake.accept(house, {"command": "expire_quarantined", "items": [item]})
     assert hub.counter.submit(asked).result()["events"]
     assert faults(hub) == []
+    owner.execute(TAKEN_AWAY.encode())
+    assert owner.execute("DELETE FROM seal WHERE position = %s", (stated,)).rowcount == 1
+    assert {(each.kind, each.position) for each in faults(hub)} == {
+        ("guard", None),
+        ("seal_missing", stated),
+    }
+
+
+def test_a_repaired_touch_is_no_fault(hub: Hub, owner: Connection[Any]) -> None:
+    touch = {"command": "record_touch", "source": "shop", "channel": "call"}
+    waits = hub.do({**touch, "identifiers": {"phone": "12"}})
+    item = waits["quarantined"][0]["item"]
+    hub.do({"command": "repair_touch", "quarantined": item, "touch": {"key": "k0", "identifiers": None}})
+    assert faults(hub) == []
+    owner.execute(TAKEN_AWAY.encode())
+    owner.execute("UPDATE event SET data = 'x' WHERE position = %s", (waits["position"] + 1,))
+    assert ("seal_missing", waits["position"]) in {(each.kind, each.position) for each in faults(hub)}
 
 
 def test_what_has_not_enough_time_goes_on_where_it_stopped(hub: Hub, owner: Connection[Any]) -> None:
