@@ -25,7 +25,6 @@ from psycopg import Connection
 from hub.database import load_queries
 from hub.events.base import ENVELOPE_VERSION, Vocabulary, uuid_text
 from hub.guards import guards
-from hub.keys import seal_digest
 from hub.log.read import uuids
 from hub.log.wire import leaf_of, prepare, tag_of
 
@@ -235,15 +234,20 @@ def _sum(position: int, tags: Iterable[bytes]) -> int:
 def _seal_faults(
     log: str, named: Seals, seals: Iterable[Any], sealed_tags: Iterable[tuple[int, int]]
 ) -> Iterator[Fault]:
-    """Seals and sealed tags that are not those their events name."""
-    for position, n, record, retention, box in seals:
+    """Seals that are not those their events name, and sealed tags that find none of those."""
+    there = set[tuple[int, int]]()
+    for position, n, record, retention, digest in seals:
+        there.add((position, n))
         pointer = named.get(position, {}).get(n)
         if pointer is None:
             yield Fault("seal_stray", log, position, f"seal {n} is named by no event")
-        elif pointer != (record, retention, seal_digest(box).hex()):
+        elif pointer != (record, retention, digest):
             yield Fault("seal_changed", log, position, f"seal {n}")
-    for position, n in sorted({(position, n) for position, n in sealed_tags if n not in named.get(position, {})}):
-        yield Fault("sealed_tag_stray", log, position, f"of seal {n}, which no event names")
+    for position, n in sorted(set(sealed_tags)):
+        if n not in named.get(position, {}):
+            yield Fault("sealed_tag_stray", log, position, f"of seal {n}, which no event names")
+        elif (position, n) not in there:
+            yield Fault("sealed_tag_stray", log, position, f"of seal {n}, which is gone")
 
 
 def _missing_seals(

@@ -12,7 +12,9 @@ WHERE log = %s AND position > %s ORDER BY position LIMIT %s
 SELECT recorded_at FROM event WHERE log = %s AND position = %s
 
 -- name: seals
-SELECT position, seal, record::text, class, box FROM seal WHERE log = %s AND position > %s AND position <= %s
+-- The digests of the boxes (see hub/keys.py, seal_digest); the boxes themselves may be too many to hold.
+SELECT position, seal, record::text, class, encode(sha256('hub/seal/1'::bytea || box), 'hex')
+FROM seal WHERE log = %s AND position > %s AND position <= %s
 
 -- name: sealed_tags
 SELECT position, seal FROM tag WHERE log = %s AND position > %s AND position <= %s AND seal IS NOT NULL

@@ -12,6 +12,7 @@ from psycopg import Connection
 from hub import clock
 from hub.decider import Principal
 from hub.events import VOCABULARY, Instant
+from hub.keys import seal_digest
 from hub.log import verify
 from hub.log.verify import KINDS, Fault, Mark, Verification
 from hub.wiring import Hub
@@ -95,6 +96,25 @@ def test_an_erased_record_is_no_fault(hub: Hub, connection: Connection[Any]) -> 
     connection.execute("DELETE FROM seal WHERE record = %s", (record,))
     connection.execute("UPDATE record_key SET wrapped = NULL, destroyed_at = 1 WHERE record = %s", (record,))
     assert faults(hub) == []
+
+
+def test_what_finds_a_seal_that_is_gone_is_a_fault(hub: Hub, connection: Connection[Any]) -> None:
+    """Its record may be erased: then what found it had to go as well."""
+    record, position = connection.execute(
+        "SELECT record, position FROM seal JOIN tag USING (log, position, seal) ORDER BY position LIMIT 1"
+    ).fetchone() or ("", 0)
+    connection.execute("DELETE FROM seal WHERE record = %s", (record,))
+    connection.execute("UPDATE record_key SET wrapped = NULL, destroyed_at = 1 WHERE record = %s", (record,))
+    found = faults(hub)
+    assert {each.kind for each in found} == {"sealed_tag_stray"}
+    assert position in {each.position for each in found}
+
+
+def test_no_box_of_a_seal_is_held_but_its_digest(connection: Connection[Any], hub: Hub) -> None:
+    rows = connection.execute(verify.SQL["seals"], (1, 0, hub.head())).fetchall()
+    boxes = connection.execute("SELECT position, seal, box FROM seal WHERE log = 1").fetchall()
+    digests = {(position, n): digest for position, n, _, _, digest in rows}
+    assert digests == {(position, n): seal_digest(box).hex() for position, n, box in boxes} != {}
 
 
 def test_what_was_let_go_is_no_fault_and_excuses_no_other_seal(
