@@ -131,6 +131,8 @@ def _subject(command: RecordTouch, known: Known) -> Boundary[tuple[Subject, str]
 def evolve(state: Touched, recorded: Recorded) -> Touched:
     if type(recorded.event) not in statements.STATEMENTS:
         return state
+    if state.subject is None or getattr(recorded.event, "record", None) != state.subject.record:
+        return state  # Read to find whom it is about; said of another record.
     return state._replace(standing=statements.evolve(state.standing, recorded))
 
 

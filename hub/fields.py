@@ -68,7 +68,7 @@ def clear_and_sealed(data: dict[str, Any]) -> tuple[dict[str, int | bool | str],
     sealed: dict[str, Any] = {}
     for name, value in data.items():
         text = repr(value) if isinstance(value, float) else str(value)
-        if not is_code(name):
+        if not is_code(name) or (isinstance(value, float) and looks_personal(f"{value:.0f}")):
             sealed[name] = value
         elif isinstance(value, bool) or (isinstance(value, int) and abs(value) < 1 << 63 and not looks_personal(text)):
             clear[name] = value

@@ -40,7 +40,8 @@ def identifier(kind: str, value: str, region: str = "RU") -> str:
 
 
 def is_kind(kind: str) -> bool:
-    return kind in KINDS or _EXTENSION.fullmatch(kind) is not None
+    """May this stand in clear as a kind? One that starts with x- is a code too."""
+    return kind in KINDS or (_EXTENSION.fullmatch(kind) is not None and is_code(kind))
 
 
 def is_code(text: str) -> bool:

@@ -89,6 +89,7 @@ def test_content_is_sealed_and_codes_stay_clear() -> None:
         "note": "два слова",
         "who": PHONE,
         "tel": 79161234567,
+        "float": 79161234567.0,
     }
     (draft,) = known.when(call(content={"text": "алло"}, data=data)).then(
         lambda event: (
@@ -96,7 +97,7 @@ def test_content_is_sealed_and_codes_stay_clear() -> None:
             and event.data == {"seconds": 12, "vip": True, "share": "0.25", "code": "a.b"}
         )
     )
-    sealed = {"note": "два слова", "who": PHONE, "tel": 79161234567}
+    sealed = {"note": "два слова", "who": PHONE, "tel": 79161234567, "float": 79161234567.0}
     assert draft.secrets == (Secret(ANN, {"content": {"text": "алло"}, "data": sealed}),)
 
 
@@ -106,6 +107,16 @@ def test_what_must_be_a_code_is_one(field: str) -> None:
         known.when(call(**{field: "Hello world"}))
     with pytest.raises(ValueError, match="not_a_code"):
         known.when(call(**{field: "79161234567"}))
+
+
+@pytest.mark.parametrize("kind", ["x-79161234567", "x-7916-123-45-67", "x-club.4509123456"])
+def test_what_could_be_a_phone_is_no_kind_and_no_attribute(kind: str) -> None:
+    with pytest.raises(ValueError, match="unknown_kind"):
+        known.when(call(identifiers={kind: "1"}))
+    with pytest.raises(ValueError, match="unknown_kind"):
+        known.when(call(identifier={"kind": kind, "value": "1"}))
+    with pytest.raises(ValueError, match="unknown_attribute"):
+        known.when(call(facts={kind: "1"}))
 
 
 def test_facts_and_identifiers_are_stated_once_with_it() -> None:
@@ -138,7 +149,10 @@ def test_of_a_customer_the_record_that_holds_the_end_point_is_meant() -> None:
     assert touch_in(drafts).record == ANN
     held = customer.given(holds(BOB, "phone", PHONE))
     let_go_since = held.given(let_go(BOB, "phone", PHONE)).when(call(customer=ANN, identifier=used))
-    assert touch_in(let_go_since.then(IdentifierStated, TouchRecorded)).record == ANN
+    own, touch = let_go_since.then(IdentifierStated, TouchRecorded)
+    assert isinstance(own.event, IdentifierStated)
+    assert own.event.identifier != id_of(f"{BOB}phone{PHONE}")  # That id is of another record's end point.
+    assert (own.event.record, touch_in([touch]).record) == (ANN, ANN)
 
 
 def test_of_a_customer_the_record_answered_is_meant() -> None:
@@ -146,6 +160,13 @@ def test_of_a_customer_the_record_answered_is_meant() -> None:
     drafts = customer.given(bob_opened, asked).when(call(customer=ANN, in_reply_to=id_of("asked"))).then(TouchRecorded)
     assert touch_in(drafts).record == BOB
     assert touch_in(drafts).in_reply_to == id_of("asked")
+
+
+def test_what_another_record_has_said_is_news_of_this_one() -> None:
+    strangers = Draft(FactsStated(record=BOB, clear={"city": "Пермь"}), id=id_of("of a stranger"))
+    given = Scenario(record_touch).given(ann_opened, strangers)
+    told = call(customer=ANN, in_reply_to=id_of("of a stranger"), facts={"city": "Пермь"})
+    given.when(told).then(FactsStated(record=ANN, clear={"city": "Пермь"}), TouchRecorded)
 
 
 def test_a_channel_speaks_of_its_own_source() -> None:
