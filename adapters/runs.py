@@ -29,10 +29,12 @@ class Run:
 
 
 def claim(connection: Connection[Any], job: str, due: datetime, near: timedelta) -> int | None:
-    """Begin the run that was due then; None where it, or one nearer to it than `near`, was begun already."""
+    """Begin the run that was due then; None where it, or one nearer to it than `near`, was begun and not lost."""
+    run = {"job": job, "due": due, "near": near}
     with connection.transaction():
         connection.execute(SQL["alone"], (job,))
-        row = connection.execute(SQL["claim"], {"job": job, "due": due, "near": near}).fetchone()
+        connection.execute(SQL["retake"], run)
+        row = connection.execute(SQL["claim"], run).fetchone()
     return row[0] if row else None
 
 

@@ -1,6 +1,11 @@
 -- name: alone
 SELECT pg_advisory_xact_lock(hashtextextended('hub.job.' || %s, 0))
 
+-- name: retake
+-- What was lost is begun again, under its own time.
+DELETE FROM job_run
+WHERE job = %(job)s AND outcome = 'lost' AND due > %(due)s - %(near)s::interval AND due < %(due)s + %(near)s::interval
+
 -- name: claim
 -- Not twice within half a period, whatever the clock did meanwhile; and not for a time before there was a hub.
 INSERT INTO job_run (job, due)

@@ -28,7 +28,7 @@ from adapters.worker import work
 from hub import Hub
 from hub.database import connect
 from hub.decider import Principal
-from hub.errors import HubError
+from hub.errors import Busy, HubError
 from hub.projector import describe
 from hub.rebuild import clear_leftovers
 from hub.settings import Settings
@@ -166,6 +166,8 @@ class Schedule:
                 counts = job.run(self._hub, self._going_on)
             except Stopped:
                 outcome = "lost"
+            except (psycopg.OperationalError, Busy) as away:  # No fault of the job, which may be taken up again.
+                outcome, error = "lost", describe(away)
             except Unsound as found:
                 outcome, counts, error = "failed", found.counts, found.code
             except Exception as raised:  # Whatever it was, the others go on, and so does this one at its next time.
@@ -192,7 +194,7 @@ class Schedule:
         lose(connection)
         scheduler = BackgroundScheduler(
             timezone=self._zone,
-            executors={"default": ThreadPoolExecutor(2)},
+            executors={"default": ThreadPoolExecutor(len(self._jobs) or 1)},
             job_defaults={"coalesce": True, "misfire_grace_time": None, "max_instances": 1},
         )
         for job, trigger in self._jobs:
@@ -218,11 +220,17 @@ class Schedule:
 
 def last_due(trigger: CronTrigger, now: datetime) -> tuple[datetime, timedelta]:
     """When it last should have fired, and how long it is from one time to the next."""
+
+    def after(moment: datetime) -> datetime:
+        found: datetime = trigger.get_next_fire_time(None, moment + timedelta.resolution)
+        return found.astimezone(UTC)  # Two times of one zone differ by its clock, which is set back once a year.
+
     now += timedelta(seconds=1)  # A clock that was set back a little since it fired.
-    coming = trigger.get_next_fire_time(None, now)
-    period = trigger.get_next_fire_time(coming, coming) - coming
-    due = trigger.get_next_fire_time(None, now - 2 * period)
-    while (later := trigger.get_next_fire_time(due, due)) <= now:
+    first = after(now)
+    second = after(first)
+    period = max(second - first, after(second) - second)  # One of them may be the hour that comes twice.
+    due = after(now - 2 * period)
+    while (later := after(due)) <= now:
         due = later
     return due, period
 

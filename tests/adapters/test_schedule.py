@@ -18,7 +18,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 from apscheduler.triggers.cron import CronTrigger
-from psycopg import Connection
+from psycopg import Connection, OperationalError
 
 from adapters.runs import claim, finish, last_runs
 from adapters.schedule import (
@@ -34,6 +34,7 @@ from adapters.schedule import (
     verify_rows,
 )
 from hub import Hub
+from hub.errors import Busy
 from hub.settings import USUAL
 from tests.support.hubs import many, source, touch
 from tests.support.tally import until
@@ -197,6 +198,48 @@ def test_a_long_job_ends_when_the_hub_is_to_stop(hub: Hub, connection: Connectio
     assert last_runs(connection)[0].outcome == "lost"
 
 
+@pytest.mark.parametrize("away", [OperationalError(), Busy()])
+def test_a_run_the_database_was_not_there_for_is_lost_and_begun_again(
+    hub: Hub, connection: Connection[Any], away: Exception
+) -> None:
+    hindered = [away]
+
+    def run(hub: Hub, going_on: GoingOn) -> Mapping[str, int]:
+        if hindered:
+            raise hindered.pop()
+        return {"nights": 1}
+
+    clock = Clock()
+    job = Job("nightly", "0 3 * * *", run)
+    offered(hub, job, clock)
+    (lost,) = last_runs(connection)
+    assert lost.outcome == "lost"
+    assert (lost.error or "").startswith(type(away).__name__)
+    clock.at += timedelta(hours=2)
+    for _ in range(2):
+        offered(hub, job, clock)
+    (done,) = last_runs(connection)
+    assert (done.due, done.outcome, done.counts) == (NIGHT, "done", {"nights": 1})
+
+
+def test_long_jobs_do_not_hold_a_short_one(hub: Hub, connection: Connection[Any]) -> None:
+    def long(hub: Hub, going_on: GoingOn) -> Mapping[str, int]:
+        while True:
+            going_on()
+            time.sleep(0.01)
+
+    def outcomes() -> list[str]:
+        return [run.outcome for run in last_runs(connection)]
+
+    jobs = [Job(f"long {n}", "0 3 * * *", long) for n in range(3)]
+    schedule = Schedule(hub, [*jobs, Job("short", "0 3 * * *", lambda hub, going_on: {})], now=Clock())
+    schedule.start()
+    try:
+        until(lambda: outcomes() == ["running", "running", "running", "done"], 60)
+    finally:
+        schedule.stop()
+
+
 def test_one_leads_and_when_it_is_killed_the_other_takes_over(
     hub: Hub, tmp_path: Path, connection: Connection[Any]
 ) -> None:
@@ -284,19 +327,26 @@ def test_what_ran_is_shown(hub: Hub, tmp_path: Path, connection: Connection[Any]
 
 
 @pytest.mark.parametrize(
-    ("now", "due"),
+    ("times", "zone", "now", "due"),
     [
-        ("2026-03-29T01:30+00:00", "2026-03-29T01:00+00:00"),  # The day of 23 hours.
-        ("2026-10-25T00:30+00:00", "2026-10-24T01:00+00:00"),  # The day of 25 hours, before and after.
-        ("2026-10-25T02:00+00:00", "2026-10-25T02:00+00:00"),
-        ("2026-07-01T00:59:58+00:00", "2026-06-30T01:00+00:00"),
+        ("0 3 * * *", "Europe/Berlin", "2026-03-29T01:30+00:00", "2026-03-29T01:00+00:00"),  # The day of 23 hours.
+        ("0 3 * * *", "Europe/Berlin", "2026-10-25T00:30+00:00", "2026-10-24T01:00+00:00"),  # That of 25, before,
+        ("0 3 * * *", "Europe/Berlin", "2026-10-25T02:00+00:00", "2026-10-25T02:00+00:00"),  # and after.
+        ("0 3 * * *", "Europe/Berlin", "2026-07-01T00:59:58+00:00", "2026-06-30T01:00+00:00"),
+        ("0 3 * * *", "Europe/Helsinki", "2026-10-24T23:30+00:00", "2026-10-24T00:00+00:00"),  # The hour comes twice.
+        ("0 3 * * *", "Europe/Helsinki", "2026-10-25T00:30+00:00", "2026-10-25T00:00+00:00"),
+        ("17 * * * *", "Europe/Berlin", "2026-10-24T23:30+00:00", "2026-10-24T23:17+00:00"),
+        ("17 * * * *", "Europe/Berlin", "2026-10-25T00:00+00:00", "2026-10-24T23:17+00:00"),
+        ("17 * * * *", "Europe/Berlin", "2026-10-25T00:30+00:00", "2026-10-25T00:17+00:00"),
+        ("*/10 * * * *", "Europe/Berlin", "2026-10-25T00:46+00:00", "2026-10-25T00:40+00:00"),
     ],
 )
-def test_when_it_was_last_due_is_told_by_the_clock_of_the_zone(now: str, due: str) -> None:
-    trigger = CronTrigger.from_crontab("0 3 * * *", ZoneInfo("Europe/Berlin"))
+def test_when_it_was_last_due_is_told_by_the_clock_of_the_zone(times: str, zone: str, now: str, due: str) -> None:
+    trigger = CronTrigger.from_crontab(times, ZoneInfo(zone))
     found, period = last_due(trigger, datetime.fromisoformat(now))
     assert found == datetime.fromisoformat(due)
-    assert timedelta(hours=22) < period < timedelta(hours=26)
+    usual = {"0": timedelta(hours=24), "17": timedelta(hours=1), "*/10": timedelta(minutes=10)}[times.split()[0]]
+    assert usual * 0.9 < period < usual * 1.1
 
 
 def test_every_job_has_a_name_of_its_own() -> None:
