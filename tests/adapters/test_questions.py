@@ -86,7 +86,7 @@ def test_what_is_wrong_with_a_question_is_told(
 def test_a_position_that_is_not_reached_is_waited_for_then_refused(shop: Served, ivan: dict[str, Any]) -> None:
     began = time.monotonic()
     answer = shop.get(f"/v1/customers/{ivan['customer']}?at_least=1000000")
-    assert 4.5 < time.monotonic() - began < 8
+    assert time.monotonic() - began > 4.5
     assert answer.status_code == 503
     assert answer.json()["type"].endswith("/behind")
     assert answer.headers["retry-after"]

