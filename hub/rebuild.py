@@ -27,7 +27,8 @@ from hub.projector import BATCH, Folding, Standing, describe, enrol, status
 from hub.rows import ReadModel
 from hub.texts import say
 
-PAUSE = 0.5  # Seconds between two tries to change the tables.
+PAUSE = 0.5  # Seconds between the first two tries to change the tables; it grows by half each time,
+LONGEST = 2.0  # up to this.
 PATIENCE = 600.0  # Seconds of such tries; somebody may read a table for long.
 LEFT = 2  # Days after which rows beside that nobody folds count as left behind.
 RETRY = 5.0  # Seconds after which a renewal that was hindered begins anew.
@@ -64,14 +65,14 @@ def rebuild(
 ) -> Standing:
     """Fold a read model from the first event and change the rows; answers how it is then.
 
-    `told` hears of each batch; what it raises ends the rebuild. Where an event cannot be folded, the answer says
-    `failed`, and the rows stay as they were. Raises BeingRebuilt, Misconfigured when the rows are of a newer release,
-    Busy when somebody reads them for too long.
+    `told` hears of each batch, and each time that somebody is waited for; what it raises ends the rebuild. Where an
+    event cannot be folded, the answer says `failed`, and the rows stay as they were. Raises BeingRebuilt, Misconfigured
+    when the rows are of a newer release, Busy when somebody reads them for too long.
     """
     with beside(connect, reader, model, batch) as rows:
         rows.catch_up(told)
         rows.analyse()
-        given_up = time.monotonic() + PATIENCE
+        given_up, pause = time.monotonic() + PATIENCE, PAUSE
         while True:
             rows.catch_up(told)
             if (failed := rows.failed_at()) is not None:
@@ -81,7 +82,9 @@ def rebuild(
                 return rows.standing()
             if time.monotonic() > given_up:
                 raise Busy(say("rows_in_use", model=model.name))
-            time.sleep(PAUSE)
+            told(rows.progress())
+            time.sleep(pause)
+            pause = min(pause * 1.5, LONGEST)
 
 
 def clear_leftovers(connect: Connect, days: int = LEFT) -> int:
@@ -199,8 +202,13 @@ class Beside:
         """Fold as far as the live rows are, or as far as can be."""
         while count := self.advance(end := self._end()):
             self._folded += count
-            place, _ = self._place()
-            told(Progress(self._model.name, place, end, self._folded / (time.monotonic() - self._started)))
+            told(self.progress(end))
+
+    def progress(self, end: int | None = None) -> Progress:
+        """How far these rows are on the way to `end`, which is where they are if it is not told."""
+        place, _ = self._place()
+        rate = self._folded / (time.monotonic() - self._started)
+        return Progress(self._model.name, place, place if end is None else end, rate)
 
     def advance(self, end: int) -> int:
         """Fold a batch, not beyond `end`; answers how many events it had."""

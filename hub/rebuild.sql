@@ -72,7 +72,8 @@ ANALYZE hub_rebuild.{table}
 
 -- name: hold
 -- Whoever folds or asks locks this table first; so nobody is within a transaction that has seen the rows of before.
-SET LOCAL lock_timeout = '1s';
+-- They queue behind who waits for it: so the wait is short.
+SET LOCAL lock_timeout = '50ms';
 LOCK TABLE hub.read_model IN ACCESS EXCLUSIVE MODE
 
 -- name: put

@@ -249,6 +249,40 @@ def test_somebody_who_reads_for_ever_is_not_waited_for(
     assert beside(connection) == []
 
 
+def test_others_ask_on_while_somebody_reads_for_long(
+    log: Log, owner: Connection[Any], connection: Connection[Any]
+) -> None:
+    head = say(log, 20)
+    catch_up(connection, log.reader, [tally])
+    connection.execute("SET lock_timeout = '500ms'")
+    view = View(connection, log.reader, log.fingerprint)
+    again = threading.Thread(target=lambda: anew(log))
+    with log.connect() as reading:
+        assert rows(reading) == exactly(head)
+        again.start()
+        for _ in range(2):
+            until(lambda: bool(owner.execute(f"SELECT {LOCKS} AND NOT granted").fetchall()))
+            with view.snapshot():
+                assert rows(connection) == exactly(head)
+            until(lambda: not owner.execute(f"SELECT {LOCKS} AND NOT granted").fetchall())
+    again.join()
+
+
+def test_a_pump_that_stops_takes_along_a_renewal_that_waits_for_a_reader(
+    log: Log, owner: Connection[Any], connection: Connection[Any]
+) -> None:
+    head = say(log, 20)
+    catch_up(connection, log.reader, [tally])
+    one = Pump(log.connect, log.reader, [replace(tally, version=2)])
+    with log.connect() as reading:
+        assert rows(reading) == exactly(head)
+        one.start()
+        until(lambda: bool(owner.execute(f"SELECT {LOCKS} AND NOT granted").fetchall()))
+        one.stop()
+        assert standing(connection).version == 1
+        assert beside(connection) == []
+
+
 def test_a_table_that_something_depends_on_is_not_changed(
     log: Log, owner: Connection[Any], connection: Connection[Any]
 ) -> None:
