@@ -59,7 +59,7 @@ def boundary(command: RepairTouch, known: Known) -> Boundary[Repairing]:
         raise SingleValue
     try:
         touch = _mended(item, command.touch)
-        touched = yield from record_touch.boundary(touch, known.at(item.carrier.occurred_at))
+        touched = yield from record_touch.boundary(touch, item.as_told(known))
     except Invalid as error:
         raise Invalid(*map(_in_touch, error.flaws)) from None
     if touched.unnameable is not None:
@@ -88,7 +88,7 @@ def evolve(state: Repairing, recorded: Recorded) -> Repairing:
 
 def decide(command: RepairTouch, state: Repairing, known: Known) -> Outcome:
     item = state.item
-    recorded = record_touch.decide(state.touch, state.touched, known.at(item.carrier.occurred_at))
+    recorded = record_touch.decide(state.touch, state.touched, item.as_told(known))
     assert recorded.record is not None
     again = [
         Flaw(f"touch.{part.path}", part.reason)

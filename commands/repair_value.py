@@ -9,12 +9,12 @@ from typing import Any, ClassVar, Literal
 from hub import statements
 from hub.checks import Checked, Stated, check
 from hub.decider import Boundary, Command, Decider, Draft, Known, Outcome
-from hub.errors import Flaw, Invalid, Rejected
+from hub.errors import Flaw, Forbidden, Invalid, Rejected
 from hub.events import Recorded, TouchQuarantined, ValueRepaired
 from hub.fields import EndPoint, Text, Uuid
 from hub.quarantine import Waiting, waiting
 from hub.statements import Standing
-from hub.subject import Subject, by_id
+from hub.subject import Subject, by_id, is_foreign
 
 
 class RepairValue(Command):
@@ -66,7 +66,9 @@ def _in_place(item: Waiting, value: str | Stated | EndPoint) -> tuple[Mapping[st
     if kind is None and kind_of_path == "identifiers":  # Set aside before the kind was kept beside the value.
         kind = rest.rpartition(".")[0] if rest.rpartition(".")[2].isdecimal() and "." in rest else rest
     if isinstance(value, EndPoint):
-        kind, value = kind or value.kind, value.value
+        if kind not in (None, value.kind):
+            raise Invalid(Flaw("value.kind", "another_kind"))
+        kind, value = value.kind, value.value
     if kind is None:
         raise Invalid(Flaw("value.kind", "missing"))
     if isinstance(value, str):
@@ -83,7 +85,9 @@ def evolve(state: Repairing, recorded: Recorded) -> Repairing:
 
 def decide(command: RepairValue, state: Repairing, known: Known) -> Outcome:
     item, record = state.item, state.subject.record
-    at = known.at(item.carrier.occurred_at)
+    at = item.as_told(known)
+    if is_foreign(state.subject, at):
+        raise Forbidden
     repaired = Draft(ValueRepaired(record=record, item=item.part.item), id=known.new_id())
     said = statements.drafts(record, state.standing, _beside_the_others(state, at), at)
     for draft in said:

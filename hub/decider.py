@@ -9,7 +9,7 @@ which draws the same values again when a decision has to be made anew.
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import cached_property
 from types import MappingProxyType
 from typing import Annotated, Any, ClassVar, Generic, NamedTuple, TypeVar, get_args
@@ -112,10 +112,6 @@ class Known:
 
     def again(self) -> None:
         self.ids.next = 0
-
-    def at(self, occurred_at: Instant) -> Known:
-        """The same of something that happened at another time."""
-        return replace(self, occurred_at=occurred_at)
 
 
 C = TypeVar("C", bound=Command)

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
-from hub.decider import Boundary
+from hub.decider import Boundary, Known, Principal
 from hub.errors import Rejected, Unknown
 from hub.events import EventId, Quarantined, Recorded
 from hub.log.read import Scope
@@ -28,6 +28,12 @@ class Waiting:
     def value(self) -> Any:
         """What was told, as far as it is kept still."""
         return kept_aside(self.carrier).get(self.part.item)
+
+    def as_told(self, known: Known) -> Known:
+        """What a decision knew when it was told: a channel's word may state no more for being repaired."""
+        envelope = self.carrier.envelope
+        teller = Principal(envelope.principal, envelope.role, envelope.source if envelope.role == "channel" else None)
+        return replace(known, occurred_at=envelope.occurred_at, principal=teller)
 
     def told_then(self, cause: EventId) -> dict[str, Any]:
         """What the envelopes of the events say that are written because this was repaired."""

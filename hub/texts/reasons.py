@@ -12,6 +12,7 @@ REASONS: Mapping[str, tuple[str, str]] = {
     "unknown_command": ("is not a command", "такой команды нет"),
     "unknown_attribute": ("is not a known attribute", "такого свойства нет"),
     "unknown_kind": ("is not a known kind of identifier", "такого вида идентификатора нет"),
+    "another_kind": ("is not the kind of what waits", "не того вида, что ждёт исправления"),
     "invalid": ("is not valid", "недопустимо"),
     "wrong_type": ("has the wrong type", "не того типа"),
     "not_one_of_the_allowed": ("is not one of the allowed values", "не из числа допустимых значений"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -9,7 +10,7 @@ from pydantic import ValidationError
 
 from commands.repair_touch import RepairTouch, SingleValue, repair_touch
 from hub.decider import Draft, Secret
-from hub.errors import Invalid, Unknown
+from hub.errors import Forbidden, Invalid, Unknown
 from hub.events import (
     FactsStated,
     IdentifierStated,
@@ -20,7 +21,7 @@ from hub.events import (
     TouchRepaired,
 )
 from hub.quarantine import NotWaiting
-from tests.commands.stories import ANN, ann_opened, the_shop_speaks
+from tests.commands.stories import ANN, BOB, ann_opened, opened, the_shop_speaks
 from tests.support.scenario import HOUSE, Happened, Scenario, at, id_of
 
 ITEM = id_of("item")
@@ -130,3 +131,13 @@ def test_each_touch_is_repaired_once() -> None:
 def test_a_single_value_is_no_touch() -> None:
     part = Quarantined(item=ITEM, path="facts.birth_date", reason="not_a_date")
     Scenario(repair_touch).given(FactsStated(record=ANN, quarantined=(part,))).when(told(key="7")).rejected(SingleValue)
+
+
+def test_a_channels_touch_states_no_more_of_another_sources_record_for_being_repaired() -> None:
+    of_crm = opened(BOB, "b", source="crm")
+    by_channel = Scenario(repair_touch).given(the_shop_speaks, replace(waits, role="channel"), of_crm)
+    mended = told(customer=BOB, identifiers={"phone": PHONE})
+    by_channel.when(mended).rejected(Forbidden)
+    Scenario(repair_touch).given(the_shop_speaks, waits, of_crm).when(mended).then(
+        TouchRepaired, FactsStated, IdentifierStated, TouchRecorded
+    )

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from commands.repair_value import WholeTouch, repair_value
 from hub.decider import Draft, Secret
-from hub.errors import Invalid, Unknown
+from hub.errors import Forbidden, Invalid, Unknown
 from hub.events import (
     FactsStated,
     IdentifierStated,
@@ -111,6 +112,7 @@ def test_an_old_word_is_late_where_a_newer_one_stands() -> None:
         ("facts.birth_date", {"kind": "phone", "value": PHONE}, "value: wrong_type"),
         ("facts.phone", "12", "value: not_a_phone"),
         ("identifiers.phone", "12", "value: not_a_phone"),
+        ("identifiers.phone", {"kind": "email", "value": "ann@example.org"}, "value.kind: another_kind"),
     ],
 )
 def test_a_value_that_fails_again_is_refused_and_the_item_waits(path: str, value: Any, flaw: str) -> None:
@@ -120,6 +122,15 @@ def test_a_value_that_fails_again_is_refused_and_the_item_waits(path: str, value
 
 def test_what_is_not_there_is_unknown() -> None:
     Scenario(repair_value).when(told("1980-02-28")).rejected(Unknown)
+
+
+def test_a_channels_word_states_no_more_of_another_sources_record_for_being_repaired() -> None:
+    of_the_shops_record = set_aside("identifier.value", {"kind": "phone", "value": "12"}, in_touch=True)
+    for source, role in (("crm", "operator"), ("shop", "channel")):
+        scenario.given(replace(of_the_shops_record, source=source, role=role)).when(told(PHONE)).then(
+            repaired, IdentifierStated
+        )
+    scenario.given(replace(of_the_shops_record, source="crm", role="channel")).when(told(PHONE)).rejected(Forbidden)
 
 
 def test_each_item_is_repaired_once_and_not_after_its_time() -> None:

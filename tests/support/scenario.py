@@ -51,6 +51,8 @@ class Happened:
     correlation: str | None = None
     recorded_at: Instant = NOW
     source: str | None = None
+    role: str = "local"
+    causation: str | None = None
 
 
 Told = Event | Draft | Happened
@@ -180,7 +182,14 @@ def _covers(scope: Scope, recorded: Recorded) -> bool:
 def _recorded(told: Told, position: int) -> Recorded:
     happened = told if isinstance(told, Happened) else Happened(told if isinstance(told, Draft) else Draft(told))
     draft = happened.draft
-    envelope = Envelope(happened.occurred_at, HOUSE, "local", happened.source, correlation=happened.correlation)
+    envelope = Envelope(
+        happened.occurred_at,
+        HOUSE,
+        happened.role,
+        happened.source,
+        correlation=happened.correlation,
+        causation=happened.causation,
+    )
     return Recorded(
         draft.event,
         position,
