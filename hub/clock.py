@@ -21,8 +21,17 @@ _DRAWN = Struct(">512Q")
 _lock = Lock()
 _last = 0
 _chance: list[int] = []  # Drawn from the system for many ids at once.
-if hasattr(os, "register_at_fork"):  # Else a child would draw the chance its parent draws.
-    os.register_at_fork(after_in_child=_chance.clear)
+
+
+def _begin_anew() -> None:
+    """A forked child draws other chance than its parent, and waits for no thread that it does not have."""
+    global _lock
+    _lock = Lock()
+    _chance.clear()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_begin_anew)
 
 
 def now() -> Instant:

@@ -235,3 +235,23 @@ assert his[:12] != mine[:12] and his[12:] != mine[12:]
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork")
 def test_a_forked_child_shares_neither_nonces_nor_ids_with_its_parent() -> None:
     subprocess.run([sys.executable, "-c", FORKED], check=True)
+
+
+FORKED_WHILE_DRAWING = """
+import os
+import signal
+from hub import clock
+
+with clock._lock:  # As another thread would hold it just then.
+    child = os.fork()
+    if child == 0:
+        signal.alarm(10)
+        clock.fresh_id()
+        os._exit(0)
+assert os.waitpid(child, 0)[1] == 0
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork")
+def test_a_child_forked_while_its_parent_draws_an_id_draws_its_own() -> None:
+    subprocess.run([sys.executable, "-c", FORKED_WHILE_DRAWING], check=True)
