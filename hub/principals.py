@@ -42,6 +42,10 @@ class SeparationOfDuties(Rejected):
     """Nobody both administers and reads personal data: this person has a key of the other kind."""
 
 
+class KeyEnded(Rejected):
+    """This key was revoked or has run out; make a new one."""
+
+
 @dataclass(frozen=True, slots=True)
 class ApiKey:
     """An API key, without its secret."""
@@ -86,13 +90,15 @@ class Principals:
     def rotate(self, id: str, *, days: int = LONGEST_LIFE) -> tuple[ApiKey, str]:
         """Another key for the principal and role of this one, which goes on until it is revoked.
 
-        Raises Unknown, Invalid, or SeparationOfDuties.
+        Raises Unknown, KeyEnded, Invalid, or SeparationOfDuties.
         """
         with self._pool.connection() as connection:
             row = connection.execute(SQL["holder"], (id,)).fetchone()
             if row is None:
                 raise _no_key(id)
-            principal, role, source, person = row
+            principal, role, source, person, stands = row
+            if not stands:
+                raise KeyEnded
             _check(role, source, person, days)
             return self._add(connection, str(principal), role, source, person, days)
 

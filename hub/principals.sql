@@ -9,7 +9,7 @@ FROM api_key k JOIN principal p ON p.id = k.principal
 ORDER BY k.made_at DESC, k.id
 
 -- name: holder
-SELECT k.principal, k.role, p.source, p.person
+SELECT k.principal, k.role, p.source, p.person, k.revoked_at IS NULL AND k.expires_at > now()
 FROM api_key k JOIN principal p ON p.id = k.principal
 WHERE k.id = %s
 

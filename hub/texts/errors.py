@@ -120,6 +120,10 @@ ERRORS: Mapping[str, tuple[str, str]] = {
         "A single value waits here, not a touch; it is repaired with repair_value.",
         "Здесь ждёт одно значение, а не касание; исправьте его командой repair_value.",
     ),
+    "key-ended": (
+        "This key was revoked or has run out; make a new one.",
+        "Этот ключ отозван или истёк; создайте новый.",
+    ),
     "separation-of-duties": (
         "Nobody both administers and reads personal data: this person has a key of the other kind.",
         "Никто не может и администрировать, и читать персональные данные: у этого человека есть ключ другого рода.",

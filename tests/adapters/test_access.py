@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from hub.errors import Invalid, Unauthenticated, Unknown
-from hub.principals import SeparationOfDuties
+from hub.principals import KeyEnded, SeparationOfDuties
 from tests.adapters.conftest import Served, touch
 from tests.support.tally import until
 
@@ -63,15 +63,23 @@ def test_changing_the_key_keeps_the_idempotency_ids(shop: Served, role: str, is_
 
 def test_a_key_is_not_changed_into_one_that_may_not_be(served: Served) -> None:
     principals = served.hub.principals
-    operator, _ = principals.make("operator", person="Анна")
-    principals.revoke(operator.id)
-    principals.make("admin", person="Анна")
-    with pytest.raises(SeparationOfDuties):
-        principals.rotate(operator.id)
     with pytest.raises(Unknown):
         principals.rotate("nothing")
     with pytest.raises(Invalid):
         principals.rotate(served.keys["auditor"].split("_")[1], days=366)
+
+
+def test_a_key_that_ended_is_not_changed_into_one_that_stands(served: Served) -> None:
+    principals = served.hub.principals
+    revoked, _ = principals.make("operator", person="Анна")
+    principals.revoke(revoked.id)
+    expired, _ = principals.make("operator", person="Борис")
+    with served.hub.pool.connection() as connection:
+        connection.execute("UPDATE api_key SET expires_at = now() - interval '1 second' WHERE id = %s", (expired.id,))
+    for ended in (revoked, expired):
+        with pytest.raises(KeyEnded):
+            principals.rotate(ended.id)
+    assert sum(each.person in ("Анна", "Борис") for each in principals.all()) == 2
 
 
 def test_a_key_that_ran_out_is_refused(served: Served) -> None:
