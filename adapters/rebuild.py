@@ -145,6 +145,10 @@ def _told(each: Verdict) -> Iterator[str]:
         ),
         "failed": say(f"{each.name} has failed; rebuild it", f"{each.name}: ошибка; постройте заново"),
         "busy": say(f"{each.name} is being rebuilt; verify it later", f"{each.name}: строится заново; проверьте позже"),
+        "refused": say(
+            f"{each.name} cannot be folded here: a newer release has folded it, or this login may not",
+            f"{each.name}: здесь не построить: его строит более новый выпуск, или у этой учётной записи нет прав",
+        ),
         "unreached": say(
             f"{each.name}: the time was over; folded up to position {place}",
             f"{each.name}: время вышло; построено до позиции {place}",

@@ -12,9 +12,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from psycopg import sql
+from psycopg.errors import InsufficientPrivilege
 
 from hub.database import load_queries
-from hub.errors import Busy
+from hub.errors import Busy, Misconfigured
 from hub.log.read import Reader
 from hub.projector import BATCH, Standing
 from hub.rebuild import Beside, Connect, Progress, Told, beside
@@ -39,7 +40,8 @@ class Verdict:
     """What came of comparing one read model."""
 
     name: str
-    state: str  # `equal`, `differs`, `failed`; `unreached` when the time was over, `busy` when it is folded anew
+    state: str  # `equal`, `differs`, `failed`; `unreached` when the time was over, `busy` when it is folded anew,
+    # `refused` when a newer release has folded it, or whoever asks may not fold
     position: int = 0  # At which the rows were compared, or to which they were folded.
     differences: Sequence[Difference] = ()  # The first of them.
     failed: Standing | None = None  # Where the fold failed.
@@ -69,6 +71,8 @@ def verify(
             yield _verdict(connect, reader, given[name], told, over, batch)
         except Busy:
             yield Verdict(name, "busy")
+        except (Misconfigured, InsufficientPrivilege):
+            yield Verdict(name, "refused")
 
 
 def _verdict(
@@ -81,12 +85,13 @@ def _verdict(
 
     with beside(connect, reader, model, batch, resume=over is not None) as rows:
         try:
-            rows.catch_up(telling)
+            rows.catch_up(telling, lambda: (_live(rows, model) or (0,))[0])
         except _TimeOver as end:
             rows.keep()
             return Verdict(model.name, "unreached", end.position)
         verdict = _compared(rows, model)
-        rows.connection.execute(SQL["compared"], (model.name,))
+        if verdict.state in ("equal", "differs"):
+            rows.connection.execute(SQL["compared"], (model.name,))
         return verdict
 
 
@@ -95,12 +100,17 @@ class _TimeOver(Exception):
         self.position = position
 
 
+def _live(rows: Beside, model: ReadModel[Any]) -> tuple[int, int, bool] | None:
+    """Position and version of the live rows, and whether they have failed."""
+    return rows.connection.execute(SQL["live"], (model.name,)).fetchone()
+
+
 def _compared(rows: Beside, model: ReadModel[Any]) -> Verdict:
     connection = rows.connection
     with connection.transaction():
         connection.execute(SQL["snapshot"], prepare=False)
-        row = connection.execute(SQL["live"], (model.name,)).fetchone()
-        if row is None or row[1] < model.version:
+        row = _live(rows, model)
+        if row is None or row[1] < model.version or row[0] < rows.place():
             return Verdict(model.name, "busy")
         position, _, failed = row
         if failed:

@@ -187,3 +187,25 @@ def test_leftovers_are_cleared_when_nobody_folds_them(
     assert cleared == [1]
     assert beside(connection) == []
     assert rows(connection)[0] == exactly(30)[0]
+
+
+def test_rows_that_are_behind_the_log_or_the_others_are_equal_as_far_as_they_are(
+    folded: Log, connection: Connection[Any]
+) -> None:
+    say(folded, 25)
+    assert verdicts(folded, tally)["tally"] == Verdict("tally", "equal", 35, [])
+    catch_up(connection, folded.reader, [other])
+    assert verdicts(folded, tally)["tally"] == Verdict("tally", "equal", 35, [])
+
+
+def test_rows_of_a_newer_release_do_not_end_the_comparison(folded: Log, connection: Connection[Any]) -> None:
+    connection.execute("UPDATE read_model SET version = 2 WHERE name = 'other_tally'")
+    states = {name: each.state for name, each in verdicts(folded, tally, other).items()}
+    assert states == {"other_tally": "refused", "tally": "equal"}
+    compared = connection.execute("SELECT name FROM read_model WHERE compared_at IS NOT NULL").fetchall()
+    assert compared == [("tally",)]
+
+
+def test_what_could_not_be_compared_does_not_count_as_compared(folded: Log, connection: Connection[Any]) -> None:
+    assert verdicts(folded, replace(tally, version=2))["tally"].state == "busy"
+    assert connection.execute("SELECT name FROM read_model WHERE compared_at IS NOT NULL").fetchall() == []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import threading
 from collections.abc import Iterator
 from importlib.resources import files
 from pathlib import Path
@@ -17,8 +18,11 @@ from psycopg import Connection
 from hub.database import connect
 from hub.guards import guards
 from hub.migrate import migrate
+from hub.rebuild import Renewal, clear_leftovers
 from hub.wiring import Hub
+from projections.timeline import timeline
 from tests.support.database import SharedServer
+from tests.support.tally import until
 
 PAGE = (Path(__file__).parents[3] / "docs" / "append-only.md").read_text(encoding="utf-8")
 ROLES = ("hub_reader", "hub_writer", "hub_owner", "superuser")
@@ -164,6 +168,24 @@ def test_the_hub_runs_with_a_login_that_may_not_migrate(
     with connect(url_as(login, database_url), as_writer=False, autocommit=True) as connection:
         for statement in ("SET ROLE hub_owner", "SELECT hub_guard.open('x')", "DROP TABLE hub.event"):
             assert outcome(connection, "hub_writer", statement) == "right"
+
+
+def test_a_login_that_may_not_fold_leaves_it_to_one_that_may(
+    login: str, database_url: str, tmp_path: Path, owner: Connection[Any]
+) -> None:
+    owner.execute(f"GRANT hub_writer, hub_reader TO {login}".encode())
+    owner.execute("INSERT INTO read_model (name, version) VALUES ('timeline', 0)")
+    owner.execute("INSERT INTO hub_rebuild.read_model (name, version) VALUES ('left_by_the_dead', 1)")
+    owner.execute("UPDATE hub_rebuild.read_model SET updated_at = now() - interval '9 days'")
+    with Hub.open(url_as(login, database_url), tmp_path) as hub:
+        renewal = Renewal(lambda: connect(hub.url), hub.reader, [timeline], 100)
+        until(lambda: "hub-renewal" not in {each.name for each in threading.enumerate()})
+        renewal.close()
+        assert [each.state for each in hub.verify([timeline])] == ["refused"]
+        assert clear_leftovers(lambda: connect(hub.url)) == 0
+    with Hub.open(database_url, tmp_path, follow=False) as hub:
+        assert hub.rebuild(timeline).state == "live"
+        assert clear_leftovers(lambda: connect(hub.url)) == 1
 
 
 def test_a_migrator_need_be_no_superuser(login: str, database_url: str, tmp_path: Path, owner: Connection[Any]) -> None:
