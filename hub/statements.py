@@ -42,6 +42,7 @@ class Fact(NamedTuple):
     value: Any
     latest: Instant  # Nothing said of it so far, a confirmation neither, happened after this.
     late: bool = False
+    told: Any = None  # Where a repair put a value beside others: what the source itself had told of them.
 
 
 class Holding(NamedTuple):
@@ -89,7 +90,10 @@ def evolve(standing: Standing, recorded: Recorded) -> Standing:
             content = recorded.opened.get(0, {})
             kept = kept_aside(recorded)
             values = {**content.get("facts", {}), **stated.clear}
-            said = {name: _said(recorded, value, name in stated.late) for name, value in values.items()}
+            said = {
+                name: _said(recorded, value, name in stated.late)._replace(told=_told(standing, recorded, name))
+                for name, value in values.items()
+            }
             unfit = {each.path: kept.get(each.item) for each in stated.quarantined}
             return Standing(
                 {**standing.facts, **said},
@@ -119,6 +123,13 @@ def evolve(standing: Standing, recorded: Recorded) -> Standing:
 def _said(recorded: Recorded, value: Any, late: bool = False) -> Fact:
     at = recorded.occurred_at
     return Fact(at, value, Instant(recorded.recorded_at + FUTURE_ALLOWED) if late else at, late)
+
+
+def _told(standing: Standing, recorded: Recorded, attribute: str) -> Any:
+    before = standing.facts.get(attribute)
+    if recorded.envelope.causation is None or before is None or before.occurred_at != recorded.occurred_at:
+        return None
+    return before.value if before.told is None else before.told
 
 
 def drafts(record: RecordId, standing: Standing, checked: Checked, known: Known, raw: Any = None) -> list[Draft]:
@@ -174,8 +185,8 @@ def kept_aside(recorded: Recorded) -> dict[str, Any]:
 
 
 def _facts(record: RecordId, standing: Standing, checked: Checked, known: Known, raw: Any) -> Iterable[Draft]:
-    sealed = {name: value for name, value in checked.sealed.items() if _is_new(standing, name, value, known)}
-    clear = {name: value for name, value in checked.clear.items() if _is_new(standing, name, value, known)}
+    sealed = {name: value for name, value in checked.sealed.items() if _is_new(standing, name, value, checked, known)}
+    clear = {name: value for name, value in checked.clear.items() if _is_new(standing, name, value, checked, known)}
     unfit = [each for each in checked.unfit if not _same(standing.unfit.get(each[0]), each[2])]
     new_raw = raw is not None and raw != standing.raw
     if not (sealed or clear or new_raw or unfit):
@@ -200,13 +211,22 @@ def _facts(record: RecordId, standing: Standing, checked: Checked, known: Known,
     yield Draft(event, (*((Secret(record, content),) if content else ()), *aside))
 
 
-def _is_new(standing: Standing, attribute: str, value: Any, known: Known) -> bool:
+def _is_new(standing: Standing, attribute: str, value: Any, checked: Checked, known: Known) -> bool:
     said = standing.facts.get(attribute)
     return (
         said is None
-        or not _same(said.value, value)
+        or not (_same(said.value, value) or _is_repaired(standing, attribute, value, checked))
         or said.occurred_at > known.occurred_at
         or (said.late and said.occurred_at != known.occurred_at)
+    )
+
+
+def _is_repaired(standing: Standing, attribute: str, value: Any, checked: Checked) -> bool:
+    """Is this the list told before, with the same unfit values, of which some were repaired since?"""
+    told = standing.facts[attribute].told
+    unfit = [(path, kept) for path, _, kept in checked.unfit if path.startswith(f"facts.{attribute}.")]
+    return (
+        told is not None and _same(told, value) and all(_same(standing.unfit.get(path), kept) for path, kept in unfit)
     )
 
 
@@ -216,7 +236,7 @@ def _confirmations(record: RecordId, standing: Standing, checked: Checked, known
         name: days
         for name, value in {**checked.sealed, **checked.clear}.items()
         if (days := known.periods.confirm_after.get(name))
-        and not _is_new(standing, name, value, known)
+        and not _is_new(standing, name, value, checked, known)
         and known.occurred_at - standing.facts[name].latest > days * DAY
     }
     if intervals:

@@ -16,6 +16,7 @@ from hub.events import (
     FactRetracted,
     FactsStated,
     IdentifierStated,
+    Quarantined,
     RecordOpened,
 )
 from tests.commands.stories import (
@@ -32,7 +33,7 @@ from tests.commands.stories import (
     the_shop_speaks,
     they_were_parted,
 )
-from tests.support.scenario import Happened, Scenario, at, fingerprint
+from tests.support.scenario import Happened, Scenario, at, fingerprint, id_of
 
 scenario = Scenario(identify_customer).given(the_shop_speaks)
 PHONE = "+79161234567"
@@ -241,6 +242,21 @@ def test_a_bad_value_is_set_aside_in_a_seal_of_its_own() -> None:
         "1980-02-30",
         {"kind": "phone", "value": "9" * 1000},
     ]
+
+
+def test_the_same_row_again_does_not_undo_what_was_repaired_in_it() -> None:
+    part = (Quarantined(item=id_of("item"), path="facts.phone.1", reason="not_a_phone"),)
+    row = Draft(
+        FactsStated(record=ANN, attributes=("phone",), quarantined=part),
+        (Secret(ANN, {"facts": {"phone": [PHONE]}}), Secret(ANN, {"quarantined": {id_of("item"): "12"}})),
+    )
+    fixed = "+79161234568"
+    repaired = Happened(stated(ANN, phone=[PHONE, fixed]), causation=id_of("repair"))
+    given = scenario.given(ann_opened, holds(ANN, "phone", PHONE), holds(ANN, "phone", fixed), row)
+    given.given(repaired).when(ann_is(facts={"phone": [PHONE, "12"]})).then()
+    given.given(repaired).when(ann_is(facts={"phone": [PHONE, "13"]})).then(FactsStated)
+    since = stated(ANN, phone=[PHONE, fixed])  # Said by the source itself, and not so any more.
+    given.given(since).when(ann_is(facts={"phone": [PHONE, "12"]})).then(FactsStated)
 
 
 def test_a_value_too_long_to_be_a_phone_is_set_aside() -> None:
