@@ -28,6 +28,7 @@ class Connection(HttpToolsProtocol):
 
     _waiting: TimerHandle | None = None  # For a head.
     _stalled: TimerHandle | None = None
+    _heard = 0.0  # When the body under way last grew.
     _lingering: TimerHandle | None = None
     _room = 0
     _head = 0  # Bytes of a head that has not ended yet.
@@ -57,6 +58,8 @@ class Connection(HttpToolsProtocol):
             return
         if self._waiting is not None:
             self._head += len(data)
+        elif not self._between_requests() and self.cycle.more_body:
+            self._heard = self.loop.time()
         super().data_received(data)
         if self._waiting is not None and self._head > LARGEST_HEAD and not self._refused:
             self._refuse(HeadTooLarge())
@@ -96,12 +99,20 @@ class Connection(HttpToolsProtocol):
 
     def pause_writing(self) -> None:
         super().pause_writing()
-        self._stalled = self.loop.call_later(STALLED, self.transport.abort)
+        self._stalled = self.loop.call_later(STALLED, self._too_stalled)
 
     def resume_writing(self) -> None:
         super().resume_writing()
         if self._stalled is not None:
             self._stalled.cancel()
+
+    def _too_stalled(self) -> None:
+        """Nothing was read for long. Whoever was still sending meanwhile may read when it has sent all."""
+        rest = self._heard + STALLED - self.loop.time()
+        if rest > 0:
+            self._stalled = self.loop.call_later(rest, self._too_stalled)
+        else:
+            self.transport.abort()
 
     def _between_requests(self) -> bool:
         cycle: Any = self.cycle

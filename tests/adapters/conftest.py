@@ -53,9 +53,9 @@ def touch(key: str, **more: Any) -> dict[str, Any]:
 
 
 @contextmanager
-def answering(app: FastAPI) -> Iterator[str]:
+def answering(app: FastAPI, protocol: type[Connection] = Connection) -> Iterator[str]:
     """A real server of this application. Gives its address."""
-    config = uvicorn.Config(app, http=Connection, port=0, log_config=None, access_log=False, lifespan="off")
+    config = uvicorn.Config(app, http=protocol, port=0, log_config=None, access_log=False, lifespan="off")
     server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run)
     thread.start()

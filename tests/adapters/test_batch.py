@@ -8,15 +8,18 @@ import socket
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from threading import Event
 from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
 
 from adapters.api import batch as batches
+from adapters.api import connection as connections
 from adapters.api.lines import Elements, Lines, Unzipped
+from adapters.api.rates import Rates
 from hub.errors import HubError
-from tests.adapters.conftest import Served, touch
+from tests.adapters.conftest import Served, answering, touch
 
 NDJSON = "application/x-ndjson"
 
@@ -116,6 +119,39 @@ def test_a_caller_that_sends_everything_before_it_reads_is_served(
     answers = send(shop, lines())
     assert [each["id"] for each in answers] == [f"b-{n}" for n in range(count)]
     assert {each["status"] for each in answers} == {200}
+
+
+def test_a_caller_may_take_its_time_to_send_before_it_reads(shop: Served, monkeypatch: pytest.MonkeyPatch) -> None:
+    paused = Event()
+
+    class Watched(connections.Connection):
+        def pause_writing(self) -> None:
+            super().pause_writing()
+            paused.set()
+
+    monkeypatch.setattr(connections, "STALLED", 1.5)
+    shop.app.state.rates = Rates(1_000_000)
+    with answering(shop.app, Watched) as base, socket.socket() as connection:
+        where = urlsplit(base)
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        connection.settimeout(60)
+        connection.connect((where.hostname, where.port))
+        connection.sendall(
+            f"POST /v1/commands/batch HTTP/1.1\r\nHost: hub\r\nAuthorization: Bearer {shop.keys['channel']}\r\n"
+            f"Content-Type: {NDJSON}\r\nTransfer-Encoding: chunked\r\nConnection: close\r\n\r\n".encode()
+        )
+        line = b'"' + b"x" * 500 + b'"\n'
+        chunk = f"{len(line):x}\r\n".encode() + line + b"\r\n"
+        until = None
+        while until is None or time.monotonic() < until:
+            connection.sendall(chunk)
+            if until is None and paused.is_set():
+                until = time.monotonic() + 4
+            elif until is not None:
+                time.sleep(0.05)
+        connection.sendall(b"0\r\n\r\n")
+        answer = b"".join(iter(lambda: connection.recv(65536), b""))
+    assert answer.endswith(b"\r\n0\r\n\r\n"), "the answer is whole"
 
 
 @pytest.mark.parametrize("kind", ["application/json", NDJSON])
