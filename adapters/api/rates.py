@@ -5,7 +5,8 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
-BURST = 2.0  # Seconds' worth that may come at once.
+BURST = 2.0  # Seconds' worth that may come at once …
+BATCHES = 0.5  # … and the share of it that lines of batches may take; the rest is for what is asked meanwhile.
 
 
 class Rates:
@@ -24,10 +25,10 @@ class Rates:
         return 0.0
 
     def charge(self, principal: str) -> float:
-        """Take a token even where there is none; answers how many seconds it takes until none is owed."""
+        """Take a token even where there is none; answers how many seconds to wait so that others get theirs."""
         tokens, now = self._filled(principal)
         self._buckets[principal] = (tokens - 1, now)
-        return max(0.0, 1 - tokens) / self._a_second
+        return max(0.0, BURST * self._a_second * (1 - BATCHES) + 1 - tokens) / self._a_second
 
     def _filled(self, principal: str) -> tuple[float, float]:
         now = self._now()
