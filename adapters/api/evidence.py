@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
 import orjson
+from cryptography.exceptions import InvalidTag
 
 from hub.database import load_queries
 from hub.events import Instant
@@ -55,16 +57,17 @@ def events_of(
 
 
 def _opened(view: View, rows: Sequence[Any]) -> Contents:
-    """What the seals of these events hold, of those that can still be opened."""
+    """What the seals of these events hold, of those that can still be opened: erased and damaged ones cannot."""
     asked = view.reader.log, [row[0] for row in rows]
     boxes = view.connection.execute(SQL["seals"], asked, binary=True).fetchall()
     keys: Mapping[Any, RecordKey] = view.reader.vault.keys_named(view.connection, {row[2:5] for row in boxes})
     ids = {row[0]: row[1] for row in rows}
-    return {
-        (place, n): view.reader.vault.open(keys[record, retention, number], ids[place], n, box)
-        for place, n, record, retention, number, box in boxes
-        if (record, retention, number) in keys
-    }
+    found = {}
+    for place, n, record, retention, number, box in boxes:
+        if key := keys.get((record, retention, number)):
+            with suppress(InvalidTag, ValueError):
+                found[place, n] = view.reader.vault.open(key, ids[place], n, box)
+    return found
 
 
 def _shown(row: Any, contents: Contents, payload: bool) -> dict[str, Any]:

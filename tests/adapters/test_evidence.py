@@ -78,6 +78,21 @@ def test_what_was_erased_is_told_without_content(shop: Served) -> None:
         assert all(seal["content"] is None for seal in each["seals"])
 
 
+@pytest.mark.parametrize("damage", ["set_byte(box, 20, get_byte(box, 20) # 1)", "''::bytea"])
+def test_what_was_damaged_is_told_without_content_and_the_rest_with_it(shop: Served, damage: str) -> None:
+    said = shop.done(touch("1", **ANNA))
+    with shop.hub.pool.connection() as connection:
+        columns = "log, position, seal, record, class, key"
+        connection.execute(
+            "WITH gone AS (DELETE FROM seal"
+            " WHERE (position, seal) IN (SELECT position, seal FROM seal LIMIT 1) RETURNING *) "
+            f"INSERT INTO seal ({columns}, box) SELECT {columns}, {damage} FROM gone"
+        )
+    seals = [seal for each in read(shop, record=said["record"])["items"] for seal in each["seals"]]
+    assert [seal["content"] is None for seal in seals].count(True) == 1
+    assert len(seals) > 1
+
+
 @pytest.mark.parametrize("asked", [{"after": "x"}, {"after": -1}, {"limit": 501}])
 def test_a_page_that_cannot_be_is_refused(shop: Served, asked: dict[str, Any]) -> None:
     assert shop.get("/v1/log", role="auditor", params=asked).status_code == 422
