@@ -251,28 +251,11 @@ class ReadModelInFull(ReadModel):
     error: str | None
 
 
-class JobRun(Shape):
-    """The last run of a job."""
-
-    job: str
-    due: str
-    started_at: str
-    finished_at: str | None
-    outcome: str = Field(
-        description="`running`, `done`, `failed`, or `lost`: it ended before it was done, and goes on at its next time."
-    )
-    counts: dict[str, int] = Field(description="What it did, by code.")
-
-
 class Status(Shape):
     version: str
     head: int
-    health: str
-    guards: str = Field(
-        description="Of the append-only tables: `whole`, `without_event_triggers` (nobody was superuser), or `broken`."
-    )
+    health: str = Field(description="`ok`, or `degraded`; `hub status` at the terminal says why.")
     read_models: list[ReadModel]
-    jobs: list[JobRun]
 
 
 class Page(Shape, Generic[T]):

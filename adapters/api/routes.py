@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any
@@ -26,7 +27,7 @@ from adapters.api.masking import masked
 from adapters.api.problems import NotSupported, language_of
 from adapters.api.reading import ReadSide
 from adapters.condition import version
-from adapters.runs import Run, last_runs
+from adapters.runs import last_runs
 from hub.decider import Principal
 from hub.errors import Busy, Flaw, Invalid, Unknown
 from hub.events import Channel
@@ -190,27 +191,40 @@ def add_questions(app: FastAPI, hub: Hub) -> None:
         standings = await run_in_threadpool(hub.standings)
         return _json({"items": [_standing(each) | _failure(each) for each in standings], "next": None})
 
+    health = Health(hub)
+
+    def how_it_is() -> dict[str, Any]:
+        standings = hub.standings()
+        return {
+            "version": version(),
+            "head": hub.head(),
+            "health": health(standings),
+            "read_models": [_standing(each) for each in standings],
+        }
+
     @app.get("/v1/status", **describing.STATUS)
     async def status() -> Response:
-        return _json(await run_in_threadpool(status_of, hub))
+        return _json(await run_in_threadpool(how_it_is))
 
 
-def status_of(hub: Hub) -> dict[str, Any]:
-    """How the hub is; no personal data. Where something failed is told to who runs the hub, not to everybody."""
-    standings, guards = hub.standings(), hub.guards()
-    with hub.view() as view:
-        runs = last_runs(view.connection)
-    healthy = guards.state != "broken" and not any(
-        "failed" in states for states in ([each.state for each in standings], [each.outcome for each in runs])
-    )
-    return {
-        "version": version(),
-        "head": hub.head(),
-        "health": "ok" if healthy else "degraded",
-        "guards": guards.state,
-        "read_models": [_standing(each) for each in standings],
-        "jobs": [_run(each) for each in runs],
-    }
+class Health:
+    """Whether all is well, as of this second: anybody may ask, and the catalogs are not read for each of them.
+
+    What is wrong is told to who runs the hub, by `hub status`, not to everybody.
+    """
+
+    def __init__(self, hub: Hub) -> None:
+        self._hub, self._said, self._until = hub, "", 0.0
+
+    def __call__(self, standings: Sequence[Standing]) -> str:
+        if any(each.state == "failed" for each in standings):
+            return "degraded"
+        if time.monotonic() >= self._until:
+            with self._hub.view() as view:
+                failed = any(each.outcome == "failed" for each in last_runs(view.connection))
+            self._said = "degraded" if failed or self._hub.guards().state == "broken" else "ok"
+            self._until = time.monotonic() + 1
+        return self._said
 
 
 def _standing(each: Standing) -> dict[str, Any]:
@@ -222,12 +236,6 @@ def _standing(each: Standing) -> dict[str, Any]:
         "lag_seconds": each.lag_seconds,
         "state": each.state,
     }
-
-
-def _run(each: Run) -> dict[str, Any]:
-    told = asdict(each)
-    del told["error"]
-    return told
 
 
 def _failure(each: Standing) -> dict[str, Any]:

@@ -131,8 +131,7 @@ def test_a_guard_that_was_taken_away_is_told(shop: Served) -> None:
         owner.execute("ALTER EVENT TRIGGER hub_ddl_command_end DISABLE")
         owner.execute("ALTER TABLE hub.seal DISABLE TRIGGER unchanging")
     assert value(scraped(shop), "hub_guard_healthy") == 0
-    status = shop.client.get("/v1/status").json()
-    assert (status["health"], status["guards"]) == ("degraded", "broken")
+    assert shop.client.get("/v1/status").json()["health"] == "degraded"
     told = CliRunner().invoke(app, ["status"], env={"HUB_DATABASE_URL": shop.hub.url, "HUB_DATA": str(shop.hub.data)})
     assert "    seal: trigger unchanging" in told.output.splitlines()
 
