@@ -51,9 +51,12 @@ def import_file(
     Without a report the flaws are only counted. An import that was interrupted goes on from its last checkpoint.
     """
     mapped = Mapped(mapping)
+    for taken in (file, mapping):
+        if report is not None and report.exists() and report.samefile(taken):
+            raise FileError(wrong_in(report, wrong("report_taken")))
     checkpoints, written = Checkpoints(hub, file, mapped.text), Report(report)
     before = checkpoints.last()
-    if before and not written.holds(before.reported):
+    if before and not written.holds(before.reported, before.counts["refused"] + before.counts["quarantined"]):
         checkpoints.forget()  # From the start, so that the report becomes whole again.
         before = None
     with rows_of(file, mapped.layout, before.place if before else None) as rows:

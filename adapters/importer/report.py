@@ -10,6 +10,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from stat import S_ISREG
 from typing import Any, Literal, TextIO
 
 import orjson
@@ -81,10 +82,12 @@ class Report:
             self._write = self._open(self.file)
         self._write({name: getattr(flawed, name) for name in FIELDS})
 
-    def holds(self, reported: int) -> bool:
-        """Are so many bytes of it, which an earlier run wrote, still there?"""
-        if self.file is None or not reported:
+    def holds(self, reported: int, flawed: int) -> bool:
+        """Are so many bytes of it, which an earlier run wrote about so many flaws, still there?"""
+        if self.file is None:
             return True
+        if not reported:
+            return not flawed  # Else that run kept none.
         try:
             return self.file.stat().st_size >= reported
         except FileNotFoundError:
@@ -111,7 +114,8 @@ class Report:
             self._opened.close()
         elif self.file is not None:
             with suppress(OSError):
-                self.file.unlink()
+                if _is_report(self.file):
+                    self.file.unlink()
 
     @property
     def written(self) -> str | None:
@@ -131,6 +135,15 @@ class Report:
 
     def _refused(self, file: Path, error: OSError) -> FileError:
         return FileError(wrong_in(file, wrong("report_refused", why=why(error))))
+
+
+def _is_report(file: Path) -> bool:
+    """Whether an import wrote this, and not somebody else: a regular file that begins as each report does."""
+    with file.open("rb") as opened:
+        if not S_ISREG(os.fstat(opened.fileno()).st_mode):
+            return False
+        first = opened.readline(4096)
+    return first.strip() == ",".join(FIELDS).encode() or first.startswith(f'{{"{FIELDS[0]}":'.encode())
 
 
 class Progress:

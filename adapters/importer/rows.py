@@ -180,6 +180,7 @@ class Rows:
                 return
             except csv.Error:  # A quote that is never closed runs into the limit of a field.
                 yield line, Broken("bad_quoting")
+                self._undecodable = False
                 continue
             if not row:
                 continue

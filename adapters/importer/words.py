@@ -183,6 +183,10 @@ FLAWS: Mapping[str, Both] = {
         "the column {column!r} is {type}; only plain columns can be imported, so leave it out or take it apart",
         "столбец {column!r} — {type}; загружаются только простые столбцы, уберите его или разложите",
     ),
+    "report_taken": (
+        "it is read by this import; choose another place for the report with --report",
+        "его читает сама загрузка; выберите для отчёта другое место с помощью --report",
+    ),
     "report_refused": (
         "{why}; choose another place with --report",
         "{why}; выберите другое место с помощью --report",

@@ -226,6 +226,16 @@ def test_what_has_changed_since_is_begun_anew(
     assert summary.continued_at is None
 
 
+def test_one_begun_without_a_report_is_begun_anew_with_it(
+    hub: Hub, job: Import, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kept = job.report
+    monkeypatch.setattr(job, "report", None)
+    interrupt(hub, job, monkeypatch)
+    monkeypatch.setattr(job, "report", kept)
+    assert go_on(hub, job).continued_at is None
+
+
 def test_a_finished_import_is_read_again_when_asked_again(hub: Hub, job: Import) -> None:
     import_file(hub, job.file, job.mapping)
     again = import_file(hub, job.file, job.mapping)

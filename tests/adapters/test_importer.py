@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 import re
 from collections.abc import Callable, Iterator
 from itertools import count, islice
@@ -14,6 +15,7 @@ import pytest
 
 from adapters.demo import HERE
 from adapters.importer import FileError, MappingError, Summary, import_file
+from adapters.importer.rows import Broken, Layout, rows_of
 from adapters.importer.words import FLAWS, language
 from hub.texts import in_words
 from hub.wiring import Hub
@@ -99,6 +101,40 @@ def test_importing_twice_changes_nothing(hub: Hub, run: Run) -> None:
     head = hub.head()
     again, _ = run(PURCHASES, rows.replace("\n", "\r\n").encode("utf-8-sig"), "other name.csv")
     assert (again.new, again.replayed, hub.head()) == (0, 50, head)
+
+
+def test_a_report_takes_the_place_of_nothing_but_a_report(hub: Hub, tmp_path: Path) -> None:
+    file, mapping, report = tmp_path / "rows.csv", tmp_path / "map.toml", tmp_path / "notes.txt"
+    mapping.write_text(PURCHASES, "utf-8")
+    file.write_text("customer,day,sum\n7,01.02.2026,10\n", "utf-8")
+    report.write_text("mine")
+    assert import_file(hub, file, mapping, report=report).report is None
+    assert report.read_text() == "mine"
+    (tmp_path / "link").symlink_to(os.devnull)
+    import_file(hub, file, mapping, report=tmp_path / "link")
+    assert (tmp_path / "link").is_symlink()
+    for taken in (file, mapping):
+        before = taken.read_bytes()
+        with pytest.raises(FileError, match=r"choose another place for the report with --report"):
+            import_file(hub, file, mapping, report=taken)
+        assert taken.read_bytes() == before
+
+
+@pytest.mark.parametrize("name", ["report.csv", "report.ndjson"])
+def test_a_report_of_an_earlier_import_goes_when_nothing_is_wrong_any_more(hub: Hub, tmp_path: Path, name: str) -> None:
+    file, mapping, report = tmp_path / "rows.csv", tmp_path / "map.toml", tmp_path / name
+    mapping.write_text(PURCHASES, "utf-8")
+    for day in ("someday", "01.02.2026"):
+        file.write_text(f"customer,day,sum\n7,{day},10\n", "utf-8")
+        summary = import_file(hub, file, mapping, report=report)
+        assert report.exists() == (summary.refused > 0) == (day == "someday")
+
+
+def test_a_row_that_is_not_utf_8_and_never_ends_does_not_spoil_the_next(tmp_path: Path) -> None:
+    file = tmp_path / "rows.csv"
+    file.write_bytes(b'a,b\n"\xff' + b"x" * 140_000 + b"\n1,2\n")
+    with rows_of(file, Layout(encoding="utf-8")) as rows:
+        assert list(rows) == [(2, Broken("bad_quoting")), (3, ["1", "2"])]
 
 
 def test_two_identical_purchases_on_one_day_both_count(hub: Hub, run: Run) -> None:
