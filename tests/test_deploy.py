@@ -6,6 +6,7 @@ import json
 import re
 import shutil
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -132,4 +133,15 @@ def test_the_image_holds_every_package_and_runs_as_nobody_in_particular() -> Non
     assert "--require-hashes" in " ".join(lines)
     assert all(":" in line.split()[1] for line in lines if line.startswith("FROM "))
     assert lines.index("USER hub") < next(n for n, line in enumerate(lines) if line.startswith("ENTRYPOINT"))
-    assert any(line.startswith("HEALTHCHECK") for line in lines)
+
+
+def test_the_health_check_of_the_image_asks_where_the_hub_listens(
+    shop: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text = (DEPLOY / "Containerfile").read_text(encoding="utf-8").replace("\\\n", "")
+    (command,) = re.findall(r"^HEALTHCHECK .*CMD (\[.*\])$", text, re.MULTILINE)
+    monkeypatch.setenv("http_proxy", "http://127.0.0.1:1")
+    for port, code in ((shop.base.rpartition(":")[2], 0), ("1", 1)):
+        monkeypatch.setenv("HUB_LISTEN", f"0.0.0.0:{port}")
+        asked = subprocess.run([sys.executable, *json.loads(command)[1:]], capture_output=True)
+        assert asked.returncode == code

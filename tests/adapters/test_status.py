@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 import time
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -11,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from adapters import status
 from adapters.condition import Condition, Head, disks
 from adapters.status import Report, problems
 from hub.database import connect
@@ -115,6 +117,27 @@ def test_with_the_database_away_that_comes_first(server: Server) -> None:
     found = document(server, 1)
     assert (found["health"], found["serving"]) == ("down", True)
     assert [each["code"] for each in found["problems"]] == ["database_away"]
+
+
+@pytest.fixture
+def silent() -> Iterator[socket.socket]:
+    """Takes connections, and answers nothing by itself."""
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        yield listening
+
+
+def test_a_hub_that_waits_for_the_database_is_served(silent: socket.socket, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(status, "PATIENCE", 0.1)
+    address = f"http://127.0.0.1:{silent.getsockname()[1]}"
+    assert status._answers(address)
+    silent.close()
+    assert not status._answers(address)
+
+
+def test_what_a_proxy_says_is_not_taken_for_the_hub(silent: socket.socket, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(status, "PATIENCE", 0.1)
+    monkeypatch.setenv("http_proxy", f"http://127.0.0.1:{silent.getsockname()[1]}")
+    assert not status._answers("http://127.0.0.1:1")
 
 
 def test_a_lost_guard_is_named(server: Server, database_url: str) -> None:
