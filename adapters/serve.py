@@ -58,12 +58,11 @@ def _serve(say: Say) -> None:
             address = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
             app = create_app(hub, settings.rate)
             server = _Server(app, lambda: say(f"hub: {address}", {"address": address, "pid": os.getpid()}))
-            # Its signals are its own while it runs, and given back to us afterwards.
+            with traced(hub, app):
+                server.run(sockets=[listening])  # It raises the signal that ended it once more, for us.
+        finally:
             for number in (signal.SIGTERM, signal.SIGINT):
                 signal.signal(number, signal.SIG_IGN)
-            with traced(hub, app):
-                server.run(sockets=[listening])
-        finally:
             for worker in workers:
                 worker.tell()
             for worker in workers:

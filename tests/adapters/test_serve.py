@@ -65,6 +65,23 @@ def test_it_ends_when_told_and_takes_its_children_along(server: Server, number: 
             os.kill(pid, 0)
 
 
+def test_told_to_stop_just_before_it_answers_it_ends(folder: Path, database_url: str) -> None:
+    program = """
+import os, signal
+from adapters import serve
+before = serve.traced
+def told(*given, **named):
+    os.kill(os.getpid(), signal.SIGTERM)
+    return before(*given, **named)
+serve.traced = told
+from adapters.cli import main
+main()
+"""
+    server = Server(folder / "data", database_url, program=("-c", program))
+    ended = server.hub("serve")
+    assert (ended.returncode, ended.stderr) == (0, "")
+
+
 def test_the_read_side_and_the_schedule_are_started_again_when_they_die(server: Server) -> None:
     children = server.children()
     for child in children:
