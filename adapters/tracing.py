@@ -39,6 +39,10 @@ if TYPE_CHECKING:
     from hub.slice import Asked, Slice
 
 
+PATIENCE = 2.0  # Seconds a collector has to take spans in, unless the environment says; a stop waits as long.
+TIMEOUTS = {"OTEL_EXPORTER_OTLP_TIMEOUT", "OTEL_EXPORTER_OTLP_TRACES_TIMEOUT"}
+
+
 def wanted(environment: Mapping[str, str] = os.environ) -> bool:
     """Whether the environment asks for traces, and the extra is here to make them."""
     said = {name: value for name, value in environment.items() if name.startswith("OTEL_") and value}
@@ -54,7 +58,9 @@ def traced(hub: Hub, app: FastAPI | None = None) -> Iterator[None]:
         return
     named = "OTEL_SERVICE_NAME" in os.environ or SERVICE_NAME in os.environ.get("OTEL_RESOURCE_ATTRIBUTES", "")
     provider = TracerProvider(resource=Resource.create({} if named else {SERVICE_NAME: "hub"}))
-    provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter()))
+    given = TIMEOUTS & os.environ.keys()
+    exporter = OTLPSpanExporter(timeout=None if given else PATIENCE)
+    provider.add_span_processor(BatchSpanProcessor(exporter))
     follow(provider.get_tracer("hub"), hub, app)
     try:
         yield
