@@ -44,16 +44,20 @@ app = typer.Typer(no_args_is_help=True, help=say("Evidence.", "Доказате�
 
 @contextmanager
 def verifying(hub: Hub, *, resume: bool = True) -> Iterator[Verification]:
-    """A verification that goes on where the last one stopped, and leaves word where it stops itself."""
+    """A verification that goes on where the last one stopped, and leaves word where it stops, however it ends."""
     file = hub.data / MARK
     verification = Verification(hub.questions.connection, VOCABULARY, _read(file) if resume else None)
-    yield verification
-    if verification.complete:
-        file.unlink(missing_ok=True)
-    else:
-        fresh = file.with_suffix(f".{os.getpid()}")
-        fresh.write_text(verification.mark.text())
-        fresh.replace(file)
+    try:
+        yield verification
+    finally:
+        if not (resume or verification.complete):
+            pass  # What one on its own has begun is not worth what a row of them has done.
+        elif verification.mark == Mark():
+            file.unlink(missing_ok=True)
+        else:
+            fresh = file.with_suffix(f".{os.getpid()}")
+            fresh.write_text(verification.mark.text())
+            fresh.replace(file)
 
 
 @app.callback()

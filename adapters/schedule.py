@@ -90,8 +90,8 @@ def verify_rows(hub: Hub, going_on: GoingOn) -> Mapping[str, int]:
     for each in hub.verify(READ_MODELS, lambda _: going_on(), VERIFY):
         going_on()
         counts[each.state] += 1
-        if each.state in ("differs", "failed"):
-            unsound.append(f"{each.name}_{each.state}")
+        if each.unequal or each.state in ("differs", "failed"):
+            unsound.append(f"{each.name}_{'differs' if each.unequal else each.state}")
     if unsound:
         raise Unsound(" ".join(unsound), counts)
     return counts

@@ -186,7 +186,7 @@ class Beside:
     ) -> None:
         self.connection, self._reader, self._model = connection, reader, model
         self._started, self._folded = time.monotonic(), 0
-        self.kept = False
+        self.kept = False  # Left at the end, for a comparison that goes on another time.
         self._refuse_a_newer_one()
         if not (resume and self._resumable()):
             self.clear()
@@ -197,10 +197,6 @@ class Beside:
         connection.execute(SQL["beside"])
         enrol(connection, [model])
         self._folding = Folding(connection, reader, [model], batch, ahead)
-
-    def keep(self) -> None:
-        """Leave these rows, for a comparison that goes on another time."""
-        self.kept = True
 
     def catch_up(self, told: Told, reached: Callable[[], int] | None = None) -> None:
         """Fold as far as the live rows of all models are, or as far as `reached` says, or as far as can be."""

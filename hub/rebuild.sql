@@ -84,7 +84,7 @@ ALTER TABLE hub_rebuild.{table} SET SCHEMA hub
 INSERT INTO hub.read_model (name, version, position) VALUES (%(name)s, %(version)s, %(position)s)
 ON CONFLICT (name) DO UPDATE SET
     version = excluded.version, position = excluded.position, state = 'live',
-    failed_event = NULL, failed_position = NULL, error = NULL, updated_at = now()
+    failed_event = NULL, failed_position = NULL, error = NULL, unequal = false, updated_at = now()
 
 -- name: fail
 -- Live rows of the same fold stay live: it is the fold of today that fails, not theirs.

@@ -8,7 +8,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from psycopg import sql
@@ -22,6 +22,7 @@ from hub.rebuild import Beside, Connect, Progress, Told, beside
 from hub.rows import ReadModel
 
 MOST = 10  # Differing rows that are named.
+NOT_COMPARED = ("unreached", "busy", "refused")
 
 SQL = load_queries(__file__)
 
@@ -45,6 +46,7 @@ class Verdict:
     position: int = 0  # At which the rows were compared, or to which they were folded.
     differences: Sequence[Difference] = ()  # The first of them.
     failed: Standing | None = None  # Where the fold failed.
+    unequal: bool = False  # Not compared now, and when it was last, it was not equal.
 
 
 def verify(
@@ -61,18 +63,19 @@ def verify(
     """
     given = {model.name: model for model in models}
     with closing(connect()) as connection:
-        ordered = [name for (name,) in connection.execute(SQL["order"], (list(given),))]
+        ordered: dict[str, bool] = dict(connection.execute(SQL["order"], (list(given),)).fetchall())
     over = None if seconds is None else time.monotonic() + seconds
     for name in [*ordered, *(given.keys() - set(ordered))]:
         if over is not None and time.monotonic() >= over:
-            yield Verdict(name, "unreached")
-            continue
-        try:
-            yield _verdict(connect, reader, given[name], told, over, batch)
-        except Busy:
-            yield Verdict(name, "busy")
-        except (Misconfigured, InsufficientPrivilege):
-            yield Verdict(name, "refused")
+            verdict = Verdict(name, "unreached")
+        else:
+            try:
+                verdict = _verdict(connect, reader, given[name], told, over, batch)
+            except Busy:
+                verdict = Verdict(name, "busy")
+            except (Misconfigured, InsufficientPrivilege):
+                verdict = Verdict(name, "refused")
+        yield replace(verdict, unequal=verdict.state in NOT_COMPARED and ordered.get(name, False))
 
 
 def _verdict(
@@ -84,14 +87,15 @@ def _verdict(
             raise _TimeOver(progress.position)
 
     with beside(connect, reader, model, batch, resume=over is not None) as rows:
+        rows.kept = over is not None  # However the fold ends early, the next comparison goes on from there.
         try:
             rows.catch_up(telling, lambda: (_live(rows, model) or (0,))[0])
         except _TimeOver as end:
-            rows.keep()
             return Verdict(model.name, "unreached", end.position)
+        rows.kept = False
         verdict = _compared(rows, model)
         if verdict.state in ("equal", "differs"):
-            rows.connection.execute(SQL["compared"], (model.name,))
+            rows.connection.execute(SQL["compared"], (verdict.state == "differs", model.name))
         return verdict
 
 

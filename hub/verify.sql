@@ -1,6 +1,6 @@
 -- name: order
 -- Those that were compared longest ago come first.
-SELECT name FROM read_model WHERE name = ANY (%s) ORDER BY compared_at NULLS FIRST, name
+SELECT name, unequal FROM read_model WHERE name = ANY (%s) ORDER BY compared_at NULLS FIRST, name
 
 -- name: snapshot
 SET TRANSACTION ISOLATION LEVEL REPEATABLE READ;
@@ -20,4 +20,4 @@ WHERE live.{first} IS NULL OR folded.{first} IS NULL OR ({ours}) IS DISTINCT FRO
 ORDER BY {key} LIMIT {most}
 
 -- name: compared
-UPDATE hub.read_model SET compared_at = now() WHERE name = %s
+UPDATE hub.read_model SET compared_at = now(), unequal = %s WHERE name = %s

@@ -64,6 +64,8 @@ class Mark:
     block: int = 0  # Of the tag table.
     blocks: int | None = None  # How many there were when the events were through.
     sums: dict[int, dict[int, int]] = field(default_factory=dict)  # By log and bucket; 0 when index and events agree.
+    faults: dict[str, int] = field(default_factory=dict)  # By kind, of this pass so far.
+    before: dict[str, int] = field(default_factory=dict)  # Of the last pass that came to its end.
 
     def text(self) -> str:
         """As JSON, in which a sum of 128 bits is its digits."""
@@ -77,7 +79,8 @@ class Mark:
         held = orjson.loads(text)
         sums = {int(log): {int(k): int(v) for k, v in of.items()} for log, of in held["sums"].items()}
         heads = {int(log): int(head) for log, head in held["heads"].items()}
-        return cls(heads, list(held["done"]), held["block"], held["blocks"], sums)
+        rest = {name: held[name] for name in ("done", "block", "blocks")}
+        return cls(heads=heads, sums=sums, faults=dict(held["faults"]), before=dict(held["before"]), **rest)
 
 
 class Verification:
@@ -88,36 +91,45 @@ class Verification:
         self.mark = mark or Mark()
         self.complete = False
         self.events = self.seals = self.tags = 0  # Verified in this run.
-        self.faults: Counter[str] = Counter()
+
+    @property
+    def faults(self) -> Counter[str]:
+        """By kind, those of this pass and of the one before: a fault is over when a whole pass does not find it."""
+        return Counter(self.mark.faults) | Counter(self.mark.before)
 
     def run(self, seconds: float | None = None) -> Iterator[Fault | None]:
         """Every fault, and None after each page. Ends when all is through, or after so many seconds; see `complete`."""
         deadline = None if seconds is None else time.monotonic() + seconds
         for n, page in enumerate(self._pages()):
-            for fault in page:
-                self.faults[fault.kind] += 1
-                yield fault
+            yield from page
             yield None
             if n and not self.complete and deadline is not None and time.monotonic() >= deadline:
                 return  # Not before something was verified, so that every run comes further.
 
-    def _pages(self) -> Iterator[Iterable[Fault]]:
+    def _pages(self) -> Iterator[list[Fault]]:
         with self._snapshot() as connection:
             logs: dict[int, str] = dict(connection.execute(SQL["logs"]).fetchall())
             breaches = guards(connection).breaches
-        yield [Fault("guard", detail=each) for each in breaches]
+        self.mark.before.pop("guard", None)
+        self.mark.faults.pop("guard", None)  # Each run asks for all of them.
+        yield self._counted([Fault("guard", detail=each) for each in breaches])
         for log, name in logs.items():
             while log not in self.mark.done:
-                yield self._events(log, name)
+                yield self._counted(self._events(log, name))
         while self.mark.blocks is None or self.mark.block < self.mark.blocks:
-            yield self._index(logs)
+            yield self._counted(self._index(logs))
         for log, sums in self.mark.sums.items():
             for bucket in [bucket for bucket, left in sums.items() if left]:
                 faults = self._missing(log, logs[log], bucket)
                 sums[bucket] = 0
-                yield faults
-        self.mark, self.complete = Mark(), True
-        yield ()
+                yield self._counted(faults)
+        self.mark, self.complete = Mark(before=self.mark.faults), True
+        yield []
+
+    def _counted(self, page: list[Fault]) -> list[Fault]:
+        """A page's faults, kept before anybody hears of them, who may stop there."""
+        self.mark.faults = dict(Counter(self.mark.faults) + Counter(each.kind for each in page))
+        return page
 
     def _events(self, log: int, name: str) -> list[Fault]:
         """The next page of a log's events, and the seals at their positions."""
@@ -131,7 +143,7 @@ class Verification:
             sealed_tags = connection.execute(SQL["sealed_tags"], (log, after, end), binary=True).fetchall()
             before = connection.execute(SQL["before"], (log, after)).fetchone()
             last, pointers = before[0] if before else -_MOST, Seals()
-            sums = self.mark.sums.setdefault(log, {})
+            sums = Counter[int]()
             for position, id, type, recorded_at, tags, data, leaf in rows:
                 if position != after + 1:
                     faults.append(Fault("gap", name, after + 1, f"the next is {position}"))
@@ -150,7 +162,7 @@ class Verification:
                     faults.extend(flaws)
                 if event.tags:
                     bucket = position >> BUCKET
-                    sums[bucket] = sums.get(bucket, 0) + _sum(position, event.tags)
+                    sums[bucket] += _sum(position, event.tags)
             faults.extend(_seal_faults(name, pointers, seals, sealed_tags))
             there = {row[:2] for row in seals}
             named = {(place, n): whose[:2] for place, of in pointers.items() for n, whose in of.items()}
@@ -160,6 +172,9 @@ class Verification:
         self.events += len(rows)
         self.seals += len(seals)
         self.mark.heads[log] = after
+        for bucket, left in sums.items():  # Now that the page is through.
+            held = self.mark.sums.setdefault(log, {})
+            held[bucket] = held.get(bucket, 0) + left
         if len(rows) < PAGE:
             self.mark.done.append(log)
         return faults

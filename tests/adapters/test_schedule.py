@@ -20,12 +20,14 @@ import pytest
 from apscheduler.triggers.cron import CronTrigger
 from psycopg import Connection, OperationalError
 
+from adapters import schedule
 from adapters.runs import claim, finish, last_runs
 from adapters.schedule import (
     JOBS,
     GoingOn,
     Job,
     Schedule,
+    Stopped,
     Unsound,
     expire_quarantined,
     last_due,
@@ -35,6 +37,7 @@ from adapters.schedule import (
 )
 from hub import Hub
 from hub.errors import Busy
+from hub.log import verify
 from hub.settings import USUAL
 from tests.support.hubs import many, source, touch
 from tests.support.tally import until
@@ -285,6 +288,33 @@ def test_the_nightly_verification_finds_what_is_wrong(hub: Hub, owner: Connectio
     with pytest.raises(Unsound) as found:
         verify_log(hub, lambda: None)
     assert "seal_missing" in found.value.code
+
+
+def test_what_a_night_has_verified_is_kept_when_it_is_cut_short(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(verify, "PAGE", 5)
+    pages = iter(range(3))
+
+    def going_on() -> None:
+        if next(pages, None) is None:
+            raise Stopped
+
+    with pytest.raises(Stopped):
+        verify_log(hub, going_on)
+    rest = verify_log(hub, lambda: None)["events"]
+    assert 0 < rest < hub.head()
+    assert verify_log(hub, lambda: None)["events"] == hub.head()
+
+
+def test_what_one_night_found_unequal_the_next_tells_again(
+    hub: Hub, owner: Connection[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hub.follow()
+    hub.wait(hub.head())
+    owner.execute("DELETE FROM timeline WHERE position = 9")
+    for _ in range(2):
+        with pytest.raises(Unsound, match=r"^timeline_differs$"):
+            verify_rows(hub, lambda: None)
+        monkeypatch.setattr(schedule, "VERIFY", 0.0)
 
 
 def test_what_waits_too_long_in_quarantine_is_let_go(hub: Hub, tmp_path: Path) -> None:

@@ -209,3 +209,37 @@ def test_rows_of_a_newer_release_do_not_end_the_comparison(folded: Log, connecti
 def test_what_could_not_be_compared_does_not_count_as_compared(folded: Log, connection: Connection[Any]) -> None:
     assert verdicts(folded, replace(tally, version=2))["tally"].state == "busy"
     assert connection.execute("SELECT name FROM read_model WHERE compared_at IS NOT NULL").fetchall() == []
+
+
+def test_one_that_was_not_equal_stays_so_until_it_is_compared_equal(folded: Log, owner: Connection[Any]) -> None:
+    owner.execute("UPDATE tally SET count = 31 WHERE channel = 'call'")
+    assert verdicts(folded, tally)["tally"].state == "differs"
+    for _ in range(2):
+        found = verdicts(folded, tally, other, seconds=0)
+        assert {name: (each.state, each.unequal) for name, each in found.items()} == {
+            "tally": ("unreached", True),
+            "other_tally": ("unreached", False),
+        }
+    owner.execute("UPDATE tally SET count = 30 WHERE channel = 'call'")
+    assert verdicts(folded, tally)["tally"].state == "equal"
+    assert not verdicts(folded, tally, seconds=0)["tally"].unequal
+
+
+def test_one_that_was_folded_anew_is_not_unequal_any_more(folded: Log, owner: Connection[Any]) -> None:
+    owner.execute("UPDATE tally SET count = 31 WHERE channel = 'call'")
+    assert verdicts(folded, tally)["tally"].state == "differs"
+    rebuild(folded.connect, folded.reader, tally)
+    assert not verdicts(folded, tally, seconds=0)["tally"].unequal
+
+
+def test_when_it_is_told_to_stop_the_next_time_goes_on_from_there(folded: Log, connection: Connection[Any]) -> None:
+    def stop(progress: Progress) -> None:
+        raise InterruptedError
+
+    with pytest.raises(InterruptedError):
+        verdicts(folded, tally, seconds=60, told=stop)
+    assert beside(connection) == [("tally",)]
+    seen: list[int] = []
+    assert verdicts(folded, tally, seconds=60, told=lambda p: seen.append(p.position))["tally"].state == "equal"
+    assert seen == [20, 30, 35]
+    assert beside(connection) == []

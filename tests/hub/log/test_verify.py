@@ -170,3 +170,28 @@ def test_what_has_not_enough_time_goes_on_where_it_stopped(hub: Hub, owner: Conn
             pytest.fail("it never ends")
     assert runs > 3
     assert sorted(found) == [("leaf", 7), ("tag_missing", 7)]
+
+
+def run(hub: Hub, mark: Mark | None = None, *, pages: int | None = None) -> Verification:
+    """A run to the end, or for so many pages."""
+    verification = Verification(hub.questions.connection, VOCABULARY, mark and Mark.parse(mark.text()))
+    for each in verification.run():
+        pages = pages if each or pages is None else pages - 1
+        if pages == 0:
+            break
+    return verification
+
+
+def test_a_fault_is_told_by_every_run_until_a_whole_pass_does_not_find_it(hub: Hub, owner: Connection[Any]) -> None:
+    (data,) = owner.execute("SELECT data FROM event WHERE position = 2").fetchone() or (b"",)
+    owner.execute(TAKEN_AWAY.encode())
+    owner.execute("UPDATE event SET data = data || ' ' WHERE position = 2")
+    first = run(hub, pages=2)
+    assert (first.faults["leaf"], first.complete) == (1, False)
+    whole = run(hub, first.mark)
+    assert (whole.faults, whole.complete) == (first.faults, True)
+    owner.execute("UPDATE event SET data = %s WHERE position = 2", (data,))
+    again = run(hub, whole.mark, pages=2)
+    assert (again.faults, again.complete) == (first.faults, False)
+    last = run(hub, again.mark)
+    assert (set(last.faults), last.complete) == ({"guard"}, True)
