@@ -17,7 +17,7 @@ from adapters.demo.story import program
 from adapters.importer.words import number
 from adapters.runs import Run
 from hub import Hub
-from hub.errors import Busy, HubError
+from hub.errors import Busy, DatabaseMissing, HubError, MigrationMismatch, ServerFailed, WrongKeys
 from hub.principals import ApiKey
 from hub.projector import Standing
 from hub.settings import Settings
@@ -32,6 +32,12 @@ _GUARDS = {
         "действует, но без событийных триггеров: для них миграции должен применять суперпользователь",
     ),
     "broken": ("not as they were left", "изменена"),
+}
+_KEPT_CLOSED: dict[type[Exception], str] = {
+    DatabaseMissing: "database_missing",
+    MigrationMismatch: "migration_mismatch",
+    ServerFailed: "server_failed",
+    WrongKeys: "wrong_keys",
 }
 _OUTCOMES = {"running": "выполняется", "done": "готово", "failed": "ошибка", "lost": "прервано"}
 _UNITS = ((86400, "days", "дн."), (3600, "hours", "ч"), (60, "minutes", "мин"), (1, "seconds", "с"))
@@ -201,7 +207,8 @@ def _closed(error: Exception) -> Problem:
     """Why the hub cannot be opened: the first line says it, further ones what to do."""
     known = error if isinstance(error, HubError) else Busy(_both(*AWAY))
     english, russian = (in_words(known, language).partition("\n") for language in LANGUAGES)
-    return Problem("database_away", _both(english[0], russian[0]), _both(english[2], russian[2]))
+    code = _KEPT_CLOSED.get(type(known), "database_away")
+    return Problem(code, _both(english[0], russian[0]), _both(english[2], russian[2]))
 
 
 def _rows(condition: Condition) -> list[tuple[Told, Told]]:

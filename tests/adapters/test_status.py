@@ -173,3 +173,9 @@ def test_one_that_is_far_behind_is_a_problem() -> None:
     assert not report.healthy
     assert "timeline is behind by 2 hours" in "\n".join(report.lines("en"))
     assert "timeline отстаёт на 2 ч" in "\n".join(report.lines("ru"))
+
+
+def test_what_keeps_a_hub_closed_has_a_code_of_its_own(server: Server, database_url: str) -> None:
+    with connect(database_url, as_writer=False) as owner:
+        owner.execute("INSERT INTO public.migration (number, name, sha256) VALUES (9999, 'x', 'x')")
+    assert [each["code"] for each in document(server, 1)["problems"]] == ["migration_mismatch"]
