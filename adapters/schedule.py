@@ -174,7 +174,7 @@ class Schedule:
                 outcome, error = "failed", describe(raised)
             with self._connected() as connection:
                 finish(connection, run, outcome, counts, error)
-        except psycopg.OperationalError as away:
+        except psycopg.Error as away:
             outcome, error = "lost", describe(away)
         _log.info("job", job=job.name, due=at.isoformat(), outcome=outcome, error=error, **counts)
 
@@ -183,7 +183,7 @@ class Schedule:
             try:
                 with self._connected(f"hub schedule {os.getpid()}") as connection:
                     self._serve(connection)
-            except psycopg.OperationalError as error:
+            except psycopg.Error as error:  # Read-only for a while, perhaps; a thread that ended would not be missed.
                 _log.warning("schedule", error=describe(error))
                 self._stopping.wait(LOOK)
 

@@ -19,6 +19,7 @@ from zoneinfo import ZoneInfo
 import pytest
 from apscheduler.triggers.cron import CronTrigger
 from psycopg import Connection, OperationalError
+from structlog.testing import capture_logs
 
 from adapters import schedule
 from adapters.runs import claim, finish, last_runs
@@ -239,6 +240,22 @@ def test_long_jobs_do_not_hold_a_short_one(hub: Hub, connection: Connection[Any]
     schedule.start()
     try:
         until(lambda: outcomes() == ["running", "running", "running", "done"], 60)
+    finally:
+        schedule.stop()
+
+
+def test_a_database_that_is_read_only_for_a_while_ends_no_schedule(hub: Hub, owner: Connection[Any]) -> None:
+    name = owner.info.dbname
+    owner.execute(f"ALTER DATABASE {name} SET default_transaction_read_only = on".encode())
+    schedule = Schedule(hub, [], now=Clock())
+    schedule.start()
+    try:
+        with capture_logs() as told:
+            until(lambda: any(each["event"] == "schedule" for each in told), 60)
+        assert not schedule.leading
+        owner.execute("SET default_transaction_read_only = off")
+        owner.execute(f"ALTER DATABASE {name} RESET default_transaction_read_only".encode())
+        until(lambda: schedule.leading, 60)
     finally:
         schedule.stop()
 
