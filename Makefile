@@ -19,7 +19,7 @@ run: $(VENV)/run.stamp    ## start the hub with demo data, its API and its pages
 	$(BIN)/python -m hub demo --serve
 
 test: $(VENV)/dev.stamp    ## run every test, in random order
-	$(BIN)/python -m pytest -n 2 $(ARGS)
+	$(BIN)/python -m pytest -n 3 $(ARGS)
 
 bench: $(VENV)/dev.stamp    ## measure what the README claims
 	$(BIN)/python -m bench $(ARGS)
