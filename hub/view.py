@@ -78,7 +78,7 @@ class View:
         parts = [_STANDINGS_TOO]
         for n, (model, where, _) in enumerate(asked):
             columns = ", ".join(_IN_JSON.get(kind, "m.{}").format(name) for name, kind in model.kinds)
-            parts.append(f"SELECT {n}, json_build_array({columns})::text FROM {model.name} m WHERE {where}")  # noqa: S608
+            parts.append(f"SELECT {n}, json_build_array({columns})::text FROM {model.name} m WHERE {where}")  # noqa: S608 -- names of ours
         values = [value for _, _, given in asked for value in given]
         found = self.connection.execute(sql.SQL(" UNION ALL ".join(parts)), values, prepare=True)
         standings: list[Any] = []

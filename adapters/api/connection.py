@@ -37,7 +37,7 @@ class Connection(HttpToolsProtocol):
     _why: HubError = BadRequest()
 
     def connection_made(self, transport: BaseTransport) -> None:
-        super().connection_made(transport)  # type: ignore[arg-type]
+        super().connection_made(transport)  # type: ignore[arg-type]  # uvicorn asks for one kind of it
         self._wait_for_a_head()
 
     def connection_lost(self, exc: Exception | None) -> None:
