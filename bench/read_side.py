@@ -34,7 +34,7 @@ from hub.events import (
     month_of,
 )
 from hub.events.base import uuid_bytes, uuid_text
-from hub.keys import Fingerprints, KeyFile, Vault
+from hub.keys import Fingerprints, KeyFile
 from hub.log import wire
 from hub.log.ahead import collector_at_rest
 from hub.log.append import Append, Writer
@@ -42,6 +42,7 @@ from hub.log.read import MAIN, EventTypes, Reader
 from hub.migrate import migrate
 from hub.projector import BATCH, catch_up, wait
 from hub.pump import Pump
+from hub.vault import Vault
 from hub.view import View
 from projections import READ_MODELS
 from projections.card import card_of

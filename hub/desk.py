@@ -18,13 +18,13 @@ from hub import receipts, writing
 from hub.decider import Draft, Known, Outcome, Secret
 from hub.errors import Busy, Conflict, HubError, IdReused
 from hub.events import Envelope, RecordOpened
-from hub.keys import Vault
 from hub.log.append import AlreadyAnswered, Writer
 from hub.log.read import Reader, Snapshot
 from hub.log.wire import tag_of
 from hub.names import Name, house_drafts, id_of, new_strings
 from hub.slice import Asked, Line, Slice
 from hub.texts import say
+from hub.vault import Vault
 from hub.walk import Ahead, Walk, alone, in_step
 
 ROUNDS = 5

@@ -15,8 +15,9 @@ from hub.database import connect
 from hub.errors import WrongKeys
 from hub.events import RecordId
 from hub.events.base import uuid_text
-from hub.keys import KeyFile, Vault
+from hub.keys import KeyFile
 from hub.texts import say
+from hub.vault import Vault
 
 KEY_FILE = "keys.json"
 

@@ -8,10 +8,10 @@ from typing import Any
 
 from hub.decider import Decider, Draft, Known, Outcome, Principal
 from hub.events import Envelope, RecordOpened
-from hub.keys import RecordKey
 from hub.log.append import Append
 from hub.log.wire import Prepared
 from hub.receipts import Answer
+from hub.vault import RecordKey
 from hub.walk import Ahead, Walk
 
 

@@ -29,7 +29,7 @@ from hub.events import VOCABULARY
 from hub.guards import Guards, guards
 from hub.installation import installation
 from hub.intake import Intake
-from hub.keys import Fingerprints, Vault
+from hub.keys import Fingerprints
 from hub.log.append import Writer
 from hub.log.read import EventTypes, Reader
 from hub.migrate import migrate, version
@@ -43,6 +43,7 @@ from hub.rows import ReadModel
 from hub.settings import USUAL, Periods, Settings
 from hub.slice import Asked
 from hub.texts import say
+from hub.vault import Vault
 from hub.verify import Verdict, verify
 from hub.view import View
 from projections import READ_MODELS

@@ -8,11 +8,11 @@ from hub.decider import Draft
 from hub.errors import Erased
 from hub.events import Envelope, SealPointer, encode
 from hub.events.base import uuid_bytes
-from hub.keys import RecordKey, Vault
 from hub.log import wire
 from hub.log.append import Append, Receipt
 from hub.log.read import MAIN, EventTypes, Reader, Scope
 from hub.slice import Line, Slice, Tagged
+from hub.vault import RecordKey, Vault
 
 
 def prepare(line: Line, keys: Mapping[str, RecordKey], types: EventTypes, vault: Vault) -> None:

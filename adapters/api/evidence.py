@@ -12,8 +12,8 @@ from cryptography.exceptions import InvalidTag
 from hub.database import load_queries
 from hub.events import Instant
 from hub.events.base import uuid_text
-from hub.keys import RecordKey
 from hub.log.wire import inner_hash, tag_of
+from hub.vault import RecordKey
 from hub.view import View, shown
 
 SQL = load_queries(__file__)

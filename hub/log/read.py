@@ -11,11 +11,11 @@ from psycopg import Connection
 
 from hub.database import load_queries
 from hub.events.base import Event, Instant, Recorded, Vocabulary, uuid_text
-from hub.keys import Vault
 from hub.log.append import SQL as LOG_SQL
 from hub.log.recent import Item
 from hub.log.remembered import RARE, Remembered
 from hub.log.wire import Prepared, tag_of
+from hub.vault import Vault
 
 SQL = load_queries(__file__)
 MAIN = 1  # The log of what happens to customers.

@@ -12,7 +12,7 @@ WHERE log = %s AND position > %s ORDER BY position LIMIT %s
 SELECT recorded_at FROM event WHERE log = %s AND position = %s
 
 -- name: seals
--- The digests of the boxes (see hub/keys.py, seal_digest); the boxes themselves may be too many to hold.
+-- The digests of the boxes (see hub/vault.py, seal_digest); the boxes themselves may be too many to hold.
 SELECT position, seal, record::text, class, encode(sha256('hub/seal/1'::bytea || box), 'hex')
 FROM seal WHERE log = %s AND position > %s AND position <= %s
 

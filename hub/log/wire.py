@@ -18,7 +18,7 @@ from hashlib import sha256
 from struct import Struct
 from typing import NamedTuple
 
-from hub.keys import Sealed
+from hub.vault import Sealed
 
 COPY_HEADER = b"PGCOPY\n\xff\r\n\x00" + bytes(8)
 COPY_TRAILER = b"\xff\xff"

@@ -35,10 +35,11 @@ from hub.events import (
 )
 from hub.events.base import uuid_bytes, uuid_text
 from hub.identity.normalise import identifier as normal_form
-from hub.keys import Fingerprints, KeyFile, RecordKey, Sealed, Vault
+from hub.keys import Fingerprints, KeyFile
 from hub.log import wire
 from hub.log.append import Append, Appended, Writer
 from hub.log.read import MAIN, EventTypes, Reader
+from hub.vault import RecordKey, Sealed, Vault
 
 HOUSE = "00000000-0000-7000-8000-0000000000ff"
 TENANT = "00000000-0000-7000-8000-000000000001"

@@ -14,8 +14,9 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from psycopg import Connection
 
-from hub.keys import KeyFile, RecordKey, Vault, seal_digest
+from hub.keys import KeyFile
 from hub.log import wire
+from hub.vault import RecordKey, Vault, seal_digest
 from hub.wiring import Hub
 
 ID = bytes(range(16))

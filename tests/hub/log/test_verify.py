@@ -12,9 +12,9 @@ from psycopg import Connection
 from hub import clock
 from hub.decider import Principal
 from hub.events import VOCABULARY, Instant
-from hub.keys import seal_digest
 from hub.log import verify
 from hub.log.verify import KINDS, Fault, Mark, Verification
+from hub.vault import seal_digest
 from hub.wiring import Hub
 
 OPEN = (
