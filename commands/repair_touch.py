@@ -1,4 +1,8 @@
-"""Repair a touch: whose it was could not be named, and a person can. It is recorded as of when it happened."""
+"""Repair a touch: whose it was could not be named, and a person can. It is recorded as of when it happened.
+
+A channel's touch may turn out to be of a customer another source knows. Then it says no more than the channel could
+have said of that record: with facts or identifiers in it, it is refused until they are left out.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +16,7 @@ from pydantic_core import InitErrorDetails, PydanticCustomError
 
 from commands.record_touch import RecordTouch, Touched, record_touch
 from hub.decider import Boundary, Command, Decider, Draft, Known, Outcome, Secret
-from hub.errors import Flaw, Invalid, Rejected
+from hub.errors import Flaw, Forbidden, Invalid, Rejected
 from hub.events import Recorded, TouchQuarantined, TouchRepaired
 from hub.fields import Uuid
 from hub.intake import flaws_of
@@ -88,7 +92,11 @@ def evolve(state: Repairing, recorded: Recorded) -> Repairing:
 
 def decide(command: RepairTouch, state: Repairing, known: Known) -> Outcome:
     item = state.item
-    recorded = record_touch.decide(state.touch, state.touched, item.as_told(known))
+    try:
+        recorded = record_touch.decide(state.touch, state.touched, item.as_told(known))
+    except Forbidden:  # To its teller, not to whoever repairs it.
+        stated = [name for name in ("facts", "identifiers") if getattr(state.touch, name)]
+        raise Invalid(*(Flaw(f"touch.{name}", "of_another_source") for name in stated)) from None
     assert recorded.record is not None
     again = [
         Flaw(f"touch.{part.path}", part.reason)

@@ -1,4 +1,9 @@
-"""Repair a value: what was set aside is said as it should have been, when it was said, by whom it was said."""
+"""Repair a value: what was set aside is said as it should have been, when it was said, by whom it was said.
+
+It states what its teller's word would have stated, had it been right at once. An end point that a channel used of
+another source's record would have stated nothing: repaired, it is sealed beside the repair as it would have been in the
+touch, and the item has ended all the same. Who wants it stated of that record says so in a command of their own.
+"""
 
 from __future__ import annotations
 
@@ -7,9 +12,9 @@ from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Literal
 
 from hub import statements
-from hub.checks import Checked, Stated, check
-from hub.decider import Boundary, Command, Decider, Draft, Known, Outcome
-from hub.errors import Flaw, Forbidden, Invalid, Rejected
+from hub.checks import Checked, Stated, aside, check
+from hub.decider import Boundary, Command, Decider, Draft, Known, Outcome, Secret
+from hub.errors import Flaw, Invalid, Rejected
 from hub.events import Recorded, TouchQuarantined, ValueRepaired
 from hub.fields import EndPoint, Text, Uuid
 from hub.quarantine import Waiting, waiting
@@ -86,9 +91,12 @@ def evolve(state: Repairing, recorded: Recorded) -> Repairing:
 def decide(command: RepairValue, state: Repairing, known: Known) -> Outcome:
     item, record = state.item, state.subject.record
     at = item.as_told(known)
-    if is_foreign(state.subject, at):
-        raise Forbidden
     repaired = Draft(ValueRepaired(record=record, item=item.part.item), id=known.new_id())
+    if is_foreign(state.subject, at):
+        repaired.secrets = tuple(
+            Secret(record, {"identifier": aside(kind, told)}) for kind, _, _, told in state.checked.identifiers
+        )
+        return Outcome([repaired], record, state.subject.members)
     said = statements.drafts(record, state.standing, _beside_the_others(state, at), at)
     for draft in said:
         draft.told = item.told_then(repaired.id)

@@ -13,6 +13,10 @@ REASONS: Mapping[str, tuple[str, str]] = {
     "unknown_attribute": ("is not a known attribute", "такого свойства нет"),
     "unknown_kind": ("is not a known kind of identifier", "такого вида идентификатора нет"),
     "another_kind": ("is not the kind of what waits", "не того вида, что ждёт исправления"),
+    "of_another_source": (
+        "may not be stated of another source's record by who told this; leave it out with null",
+        "не может заявить о записи другого источника тот, кто это сообщил; уберите, указав null",
+    ),
     "invalid": ("is not valid", "недопустимо"),
     "wrong_type": ("has the wrong type", "не того типа"),
     "not_one_of_the_allowed": ("is not one of the allowed values", "не из числа допустимых значений"),

@@ -91,12 +91,19 @@ class World:
         known = {"command": "identify_customer", "source": source, "key": f"k-{next(_numbers)}"}
         return self._item({**known, "facts": {"birth_date": "1980-02-30"}})
 
+    def used(self) -> str:
+        """An end point that waits in quarantine: the channel used it of a record of another source."""
+        used = {"kind": "phone", "value": "12"}
+        return self._item({"command": "record_touch", **TOUCH, "customer": self.record(OTHER), "identifier": used})
+
     def lost(self) -> str:
-        """A touch that waits in quarantine."""
-        return self._item({"command": "record_touch", "source": ITS, **TOUCH, "identifiers": {"phone": "12"}})
+        """A touch of the channel's that waits in quarantine."""
+        return self._item({"command": "record_touch", **TOUCH, "identifiers": {"phone": "12"}})
 
     def _item(self, command: dict[str, Any]) -> str:
-        item: str = self._served.hub.do(command)["quarantined"][0]["item"]
+        """What waits of a command; of one that names no source the channel tells it."""
+        answer = self._served.hub.do(command) if "source" in command else self._served.done(command)
+        item: str = answer["quarantined"][0]["item"]
         return item
 
     def _id(self, name: str, command: dict[str, Any]) -> str:
@@ -147,6 +154,14 @@ ASKED: Mapping[tuple[str, str], Callable[[World], Sent]] = {
     ("lift_distinct", "two customers"): lambda w: {"customers": w.parted()},
     ("repair_value", "a value of its source"): lambda w: {"quarantined": w.aside(), "value": "1980-02-28"},
     ("repair_value", "a value of another source"): lambda w: {"quarantined": w.aside(OTHER), "value": "1980-02-28"},
+    ("repair_value", "an end point its source used of another source's record"): lambda w: {
+        "quarantined": w.used(),
+        "value": PHONE,
+    },
+    ("repair_touch", "a touch of its source, said to be of another source's record"): lambda w: {
+        "quarantined": w.lost(),
+        "touch": {"customer": w.record(OTHER), "identifiers": None},
+    },
     ("repair_touch", "a touch nobody could be named for"): lambda w: {
         "quarantined": w.lost(),
         "touch": {"key": w.key()},

@@ -10,7 +10,7 @@ from pydantic import ValidationError
 
 from commands.repair_touch import RepairTouch, SingleValue, repair_touch
 from hub.decider import Draft, Secret
-from hub.errors import Forbidden, Invalid, Unknown
+from hub.errors import Invalid, Unknown
 from hub.events import (
     FactsStated,
     IdentifierStated,
@@ -137,7 +137,10 @@ def test_a_channels_touch_states_no_more_of_another_sources_record_for_being_rep
     of_crm = opened(BOB, "b", source="crm")
     by_channel = Scenario(repair_touch).given(the_shop_speaks, replace(waits, role="channel"), of_crm)
     mended = told(customer=BOB, identifiers={"phone": PHONE})
-    by_channel.when(mended).rejected(Forbidden)
+    assert str(by_channel.when(mended).rejected(Invalid)) == (
+        "touch.facts: of_another_source; touch.identifiers: of_another_source"
+    )
+    by_channel.when(told(customer=BOB, facts=None, identifiers=None)).then(TouchRepaired, TouchRecorded)
     Scenario(repair_touch).given(the_shop_speaks, waits, of_crm).when(mended).then(
         TouchRepaired, FactsStated, IdentifierStated, TouchRecorded
     )

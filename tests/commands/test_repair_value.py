@@ -9,7 +9,7 @@ import pytest
 
 from commands.repair_value import WholeTouch, repair_value
 from hub.decider import Draft, Secret
-from hub.errors import Forbidden, Invalid, Unknown
+from hub.errors import Invalid, Unknown
 from hub.events import (
     FactsStated,
     IdentifierStated,
@@ -124,13 +124,25 @@ def test_what_is_not_there_is_unknown() -> None:
     Scenario(repair_value).when(told("1980-02-28")).rejected(Unknown)
 
 
-def test_a_channels_word_states_no_more_of_another_sources_record_for_being_repaired() -> None:
-    of_the_shops_record = set_aside("identifier.value", {"kind": "phone", "value": "12"}, in_touch=True)
-    for source, role in (("crm", "operator"), ("shop", "channel")):
-        scenario.given(replace(of_the_shops_record, source=source, role=role)).when(told(PHONE)).then(
-            repaired, IdentifierStated
-        )
-    scenario.given(replace(of_the_shops_record, source="crm", role="channel")).when(told(PHONE)).rejected(Forbidden)
+def used_by(source: str, role: str) -> Scenario:
+    """An end point that failed its check was used of the shop's record."""
+    used = set_aside("identifier.value", {"kind": "phone", "value": "12"}, in_touch=True)
+    return scenario.given(replace(used, source=source, role=role))
+
+
+@pytest.mark.parametrize(("source", "role"), [("crm", "operator"), ("shop", "channel")])
+def test_an_end_point_used_is_stated_where_its_teller_may_speak_for_the_record(source: str, role: str) -> None:
+    used_by(source, role).when(told(PHONE)).then(repaired, IdentifierStated)
+
+
+@pytest.mark.parametrize("role", ["local", "operator", "steward"])
+def test_a_channels_word_ends_stating_no_more_of_another_sources_record_for_being_repaired(role: str) -> None:
+    (end,) = used_by("crm", "channel").asked_by(role).when(told(PHONE)).then(repaired)
+    assert end.secrets == (Secret(ANN, {"identifier": {"kind": "phone", "value": PHONE}}),)
+
+
+def test_a_channels_word_about_another_sources_record_must_be_right_to_end() -> None:
+    assert str(used_by("crm", "channel").when(told("13")).rejected(Invalid)) == "value: not_a_phone"
 
 
 def test_each_item_is_repaired_once_and_not_after_its_time() -> None:
