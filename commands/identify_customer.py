@@ -54,7 +54,7 @@ def boundary(command: IdentifyCustomer, known: Known) -> Boundary[Identified]:
     if subject.is_open:
         checked = check(command.facts, command.identifiers, known)
         told = [*checked.told, *(("party",) if command.party else ()), *(("raw",) if command.raw is not None else ())]
-        yield statements.scopes(subject.record, told, bool(checked.identifiers), known.periods.confirm_after)
+        yield from statements.said_before(subject.record, told, bool(checked.identifiers), known.periods.confirm_after)
     if command.same_as is None or (command.same_as.source, command.same_as.key) == (source, key):
         return Identified(subject, key)
     same = yield from by_key(known, command.same_as.source, command.same_as.key, decides_membership=True)
@@ -85,7 +85,8 @@ def decide(command: IdentifyCustomer, state: Identified, known: Known) -> Outcom
     checked = check(command.facts, command.identifiers, known)
     if party is not None and ("party" in state.standing.facts or party != state.party):
         checked.clear["party"] = party
-    drafts.extend(statements.drafts(subject.record, state.standing, checked, known, command.raw))
+    unfit = statements.unfit_anew(state.standing, checked)
+    drafts.extend(statements.drafts(subject.record, state.standing, checked, known, command.raw, unfit))
     members = subject.members
     if state.same is not None and command.same_as is not None and state.same.record != subject.record:
         if not state.same.is_open:

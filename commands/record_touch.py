@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import Annotated, Any, ClassVar, Literal, NamedTuple
 
@@ -18,6 +18,7 @@ from hub.identity.normalise import Unfit, identifier
 from hub.log.read import Scope
 from hub.names import OF_A_CONTACT, Name, house_drafts, id_of, named, new_strings
 from hub.opening import Unnameable, key_of, opening, with_facts
+from hub.quarantine import set_aside
 from hub.statements import Standing
 from hub.subject import Subject, by_id, by_key, holding, is_foreign, member_of, registered
 
@@ -79,7 +80,7 @@ def boundary(command: RecordTouch, known: Known) -> Boundary[Touched]:
     if subject.is_open and (command.facts or command.identifiers or command.identifier):
         told = check(command.facts, {}, known).told
         stating = bool(command.identifiers or command.identifier or command.facts.keys() & {"phone", "email"})
-        yield statements.scopes(subject.record, told, stating, known.periods.confirm_after)
+        yield from statements.said_before(subject.record, told, stating, known.periods.confirm_after)
     names = {} if STRINGS.isdisjoint(command.model_fields_set) else (yield from _names(command, known))
     before = [each for kind in OF_A_CONTACT if kind in names for each in names[kind].said_in]
     if command.direction == "out" and command.reservation is not None:
@@ -147,7 +148,7 @@ def decide(command: RecordTouch, state: Touched, known: Known) -> Outcome:
     if not subject.is_open:
         drafts.append(opening(subject, state.key, None))
     used: str | None = None
-    unfit: list[tuple[str, str, Any]] = []
+    unfit: Sequence[tuple[str, str, Any]] = ()  # What rides in the touch it came with.
     normal: str | None = None
     if command.facts or command.identifiers or command.identifier:
         checked = check(command.facts, command.identifiers, known)
@@ -161,7 +162,7 @@ def decide(command: RecordTouch, state: Touched, known: Known) -> Outcome:
                 used_for = Stated(value=command.identifier.value)
                 kept = aside(command.identifier.kind, used_for)
                 checked.unfit.append(("identifier.value", str(reason), kept))
-        unfit, checked.unfit = checked.unfit, []  # They ride in the touch they came with.
+        unfit = statements.unfit_still(state.standing, checked)
         told = statements.drafts(subject.record, state.standing, checked, known)
         drafts.extend(told)
         if command.identifier is not None and normal is not None:
@@ -178,7 +179,7 @@ def _touch(
     subject: Subject,
     used: str | None,
     normal: str | None,
-    unfit: list[tuple[str, str, Any]],
+    unfit: Sequence[tuple[str, str, Any]],
     known: Known,
 ) -> Draft:
     content: dict[str, Any] = {}
@@ -195,7 +196,7 @@ def _touch(
         strings, tags = new_strings(state.names, but=of_contact)
         if strings:
             content["names"] = strings
-    quarantined, apart = statements.set_aside(subject.record, unfit, known) if unfit else ((), ())
+    quarantined, apart = set_aside(subject.record, unfit, known) if unfit else ((), ())
     secrets = [Secret(subject.record, content, tags)] if content or tags else []
     said: dict[str, Any] = {
         name: value for name in AS_SAID & command.model_fields_set if (value := getattr(command, name)) is not None

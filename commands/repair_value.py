@@ -104,14 +104,16 @@ def decide(command: RepairValue, state: Repairing, known: Known) -> Outcome:
 
 
 def _beside_the_others(state: Repairing, at: Known) -> Checked:
-    """Of a fact that is a list the others were fit and said already, in the same breath."""
+    """Of a fact that is a list the others were fit and stand: said in the same breath, or before and not said again."""
     sealed = dict(state.checked.sealed)
-    one_of_several = state.item.part.path.count(".") > 1
+    one_of_several = statements.list_of(state.item.part.path) is not None
     for attribute, value in sealed.items():
         said = state.standing.facts.get(attribute)
-        if said is None or said.value is None or said.occurred_at != at.occurred_at:
+        if said is None or said.value is None:
             continue
-        if one_of_several or isinstance(said.value, list):
+        at_once = said.occurred_at == at.occurred_at
+        stood = one_of_several and said.occurred_at < at.occurred_at and not said.late
+        if stood or (at_once and (one_of_several or isinstance(said.value, list))):
             others = said.value if isinstance(said.value, list) else [said.value]
             sealed[attribute] = [*others, *([] if value in others else [value])]
     return replace(state.checked, sealed=sealed)

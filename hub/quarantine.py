@@ -1,16 +1,16 @@
-"""What waits in quarantine, as decisions see it: one item, the event that set it aside, and what ended it."""
+"""Quarantine, as decisions see it: what an event sets aside, one item of it that waits, and what ended it."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from hub.decider import Boundary, Known, Principal
+from hub.decider import Boundary, Known, Principal, Secret
 from hub.errors import Rejected, Unknown
-from hub.events import EventId, Quarantined, Recorded
+from hub.events import EventId, Quarantined, Recorded, RecordId
 from hub.log.read import Scope
 from hub.log.wire import tag_of
-from hub.statements import kept_aside
 
 
 class NotWaiting(Rejected):
@@ -45,6 +45,23 @@ class Waiting:
             "correlation": envelope.correlation,
             "causation": cause,
         }
+
+
+def set_aside(
+    record: RecordId, unfit: Sequence[tuple[str, str, Any]], known: Known
+) -> tuple[tuple[Quarantined, ...], tuple[Secret, ...]]:
+    """What an event says of values set aside, and the seal of their own that keeps them, so that they can be let go."""
+    items = tuple(Quarantined(item=known.new_id(), path=path, reason=reason) for path, reason, _ in unfit)
+    kept = {item.item: value for item, (_, _, value) in zip(items, unfit, strict=True)}
+    return items, (Secret(record, {"quarantined": kept}),) if kept else ()
+
+
+def kept_aside(recorded: Recorded) -> dict[str, Any]:
+    """The values an event set aside, by item, as far as they are kept still; whichever seal holds them."""
+    kept: dict[str, Any] = {}
+    for content in recorded.opened.values():
+        kept |= content.get("quarantined", {})
+    return kept
 
 
 def all_about(item: str) -> Scope:

@@ -13,7 +13,7 @@ import orjson
 
 from hub.checks import Checked
 from hub.clock import DAY, FUTURE_ALLOWED, instant
-from hub.decider import Draft, Known, Secret
+from hub.decider import Boundary, Draft, Known, Secret
 from hub.events import (
     FactConfirmed,
     FactRetracted,
@@ -22,13 +22,15 @@ from hub.events import (
     IdentifierReleased,
     IdentifierStated,
     Instant,
-    Quarantined,
     Recorded,
     RecordId,
+    TouchRecorded,
+    ValueRepaired,
 )
 from hub.log.read import Scope
+from hub.quarantine import kept_aside, set_aside
 
-STATEMENTS = frozenset({FactsStated, FactConfirmed, FactRetracted, IdentifierStated, IdentifierReleased})
+STATEMENTS = frozenset({FactsStated, FactConfirmed, FactRetracted, IdentifierStated, IdentifierReleased, TouchRecorded})
 
 Span = tuple[Instant | None, Instant | None]  # since, until
 ALWAYS: Span = (None, None)
@@ -84,6 +86,41 @@ def scopes(
     return tuple(wanted)
 
 
+def said_before(
+    record: RecordId, told: Sequence[str], identifiers: bool, ageing: Container[str] = ()
+) -> Boundary[None]:
+    """Read these scopes; and of a list told with unfit values, whose last word is a repair, what was repaired in it.
+
+    A touch sets aside by itself what came with it, so that is found by the repair, and what stood beside it by all that
+    was said of the attribute: much to read, and seldom needed.
+    """
+    found = dict(zip(told, (yield scopes(record, told, identifiers, ageing)), strict=False))
+    lists = [name for name in dict.fromkeys(map(list_of, told)) if name and found.get(name)]
+    caused = {name: cause for name in lists if (cause := found[name][-1].envelope.causation)}
+    if not caused:
+        return
+    causes = yield tuple(map(Scope.event, caused.values()))
+    repaired = [
+        scope
+        for name, events in zip(caused, causes, strict=True)
+        for each in events
+        if isinstance(each.event, ValueRepaired)
+        for scope in (
+            Scope.of(TouchRecorded, tag=f"quarantined:{each.event.item}", only_read=True, opened=True),
+            Scope.of(FactsStated, FactRetracted, tag=f"facts:{record}:{name}", only_read=True, opened=True),
+        )
+    ]
+    if repaired:
+        yield tuple(repaired)
+
+
+def list_of(path: str) -> str | None:
+    """The fact of which one of several values lies here."""
+    table, _, rest = path.partition(".")
+    attribute, _, place = rest.rpartition(".")
+    return attribute if table == "facts" and place.isdecimal() else None
+
+
 def evolve(standing: Standing, recorded: Recorded) -> Standing:
     match recorded.event:
         case FactsStated() as stated:
@@ -91,7 +128,7 @@ def evolve(standing: Standing, recorded: Recorded) -> Standing:
             kept = kept_aside(recorded)
             values = {**content.get("facts", {}), **stated.clear}
             said = {
-                name: _said(recorded, value, name in stated.late)._replace(told=_told(standing, recorded, name))
+                name: _said(recorded, value, name in stated.late)._replace(told=_told(standing, recorded, name, value))
                 for name, value in values.items()
             }
             unfit = {each.path: kept.get(each.item) for each in stated.quarantined}
@@ -101,6 +138,10 @@ def evolve(standing: Standing, recorded: Recorded) -> Standing:
                 {**standing.unfit, **unfit},
                 content.get("raw", standing.raw),
             )
+        case TouchRecorded() as touch:
+            kept = kept_aside(recorded)
+            unfit = {each.path: kept[each.item] for each in touch.quarantined if each.item in kept}
+            return replace(standing, unfit={**standing.unfit, **unfit})
         case FactRetracted(attribute=attribute):
             return replace(standing, facts={**standing.facts, attribute: _said(recorded, None)})
         case FactConfirmed(intervals=intervals):
@@ -125,17 +166,26 @@ def _said(recorded: Recorded, value: Any, late: bool = False) -> Fact:
     return Fact(at, value, Instant(recorded.recorded_at + FUTURE_ALLOWED) if late else at, late)
 
 
-def _told(standing: Standing, recorded: Recorded, attribute: str) -> Any:
+def _told(standing: Standing, recorded: Recorded, attribute: str, value: Any) -> Any:
     before = standing.facts.get(attribute)
-    if recorded.envelope.causation is None or before is None or before.occurred_at != recorded.occurred_at:
+    if recorded.envelope.causation is None or before is None or not isinstance(value, list):
         return None
+    if value[:-1] != (before.value if isinstance(before.value, list) else [before.value]):
+        return None  # A touch that was repaired as a whole says what it said.
     return before.value if before.told is None else before.told
 
 
-def drafts(record: RecordId, standing: Standing, checked: Checked, known: Known, raw: Any = None) -> list[Draft]:
-    """The events that say what is new; what was said before is not said again."""
+def drafts(
+    record: RecordId,
+    standing: Standing,
+    checked: Checked,
+    known: Known,
+    raw: Any = None,
+    unfit: Sequence[tuple[str, str, Any]] = (),
+) -> list[Draft]:
+    """The events that say what is new, and set aside what is given as unfit; what was said before is not said again."""
     return [
-        *_facts(record, standing, checked, known, raw),
+        *_facts(record, standing, checked, known, raw, unfit),
         *_confirmations(record, standing, checked, known),
         *(
             Draft(FactRetracted(record=record, attribute=attribute))
@@ -167,27 +217,27 @@ def identifiers_drafts(record: RecordId, standing: Standing, checked: Checked, k
         )
 
 
-def set_aside(
-    record: RecordId, unfit: Sequence[tuple[str, str, Any]], known: Known
-) -> tuple[tuple[Quarantined, ...], tuple[Secret, ...]]:
-    """What an event says of values set aside, and the seal of their own that keeps them, so that they can be let go."""
-    items = tuple(Quarantined(item=known.new_id(), path=path, reason=reason) for path, reason, _ in unfit)
-    kept = {item.item: value for item, (_, _, value) in zip(items, unfit, strict=True)}
-    return items, (Secret(record, {"quarantined": kept}),) if kept else ()
+def unfit_anew(standing: Standing, checked: Checked) -> Sequence[tuple[str, str, Any]]:
+    """Of what is unfit all but what was set aside before, at the same place."""
+    return [each for each in checked.unfit if not _same(standing.unfit.get(each[0]), each[2])]
 
 
-def kept_aside(recorded: Recorded) -> dict[str, Any]:
-    """The values an event set aside, by item, as far as they are kept still; whichever seal holds them."""
-    kept: dict[str, Any] = {}
-    for content in recorded.opened.values():
-        kept |= content.get("quarantined", {})
-    return kept
+def unfit_still(standing: Standing, checked: Checked) -> Sequence[tuple[str, str, Any]]:
+    """Of what is unfit all but what was repaired before, in the same list."""
+    repaired = {name for name, value in checked.sealed.items() if _is_repaired(standing, name, value, checked)}
+    return [each for each in checked.unfit if list_of(each[0]) not in repaired]
 
 
-def _facts(record: RecordId, standing: Standing, checked: Checked, known: Known, raw: Any) -> Iterable[Draft]:
+def _facts(
+    record: RecordId,
+    standing: Standing,
+    checked: Checked,
+    known: Known,
+    raw: Any,
+    unfit: Sequence[tuple[str, str, Any]],
+) -> Iterable[Draft]:
     sealed = {name: value for name, value in checked.sealed.items() if _is_new(standing, name, value, checked, known)}
     clear = {name: value for name, value in checked.clear.items() if _is_new(standing, name, value, checked, known)}
-    unfit = [each for each in checked.unfit if not _same(standing.unfit.get(each[0]), each[2])]
     new_raw = raw is not None and raw != standing.raw
     if not (sealed or clear or new_raw or unfit):
         return
@@ -223,11 +273,11 @@ def _is_new(standing: Standing, attribute: str, value: Any, checked: Checked, kn
 
 def _is_repaired(standing: Standing, attribute: str, value: Any, checked: Checked) -> bool:
     """Is this the list told before, with the same unfit values, of which some were repaired since?"""
-    told = standing.facts[attribute].told
-    unfit = [(path, kept) for path, _, kept in checked.unfit if path.startswith(f"facts.{attribute}.")]
-    return (
-        told is not None and _same(told, value) and all(_same(standing.unfit.get(path), kept) for path, kept in unfit)
-    )
+    said = standing.facts.get(attribute)
+    if said is None or said.told is None or not _same(said.told, value):
+        return False
+    unfit = [(path, kept) for path, _, kept in checked.unfit if list_of(path) == attribute]
+    return bool(unfit) and all(_same(standing.unfit.get(path), kept) for path, kept in unfit)
 
 
 def _confirmations(record: RecordId, standing: Standing, checked: Checked, known: Known) -> Iterable[Draft]:

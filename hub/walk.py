@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 from hub.decider import Boundary, Command, Decider, Draft, Known
 from hub.errors import HubError
 from hub.events import Envelope, Instant, Recorded, RecordOpened
+from hub.events.base import uuid_bytes
 from hub.log.read import Scope, Snapshot
 from hub.log.wire import tag_of
 from hub.names import Name, named
@@ -78,7 +79,8 @@ class Ahead:
         foreseen = Foreseen(line, UNPLACED + self.count, draft, now, envelope)
         self.count += 1
         by_tag = self._by_tag
-        for tag in (*hashed, *(tag for secret in draft.secrets for tag in secret.tags)):
+        id = uuid_bytes(draft.id)  # By which a scope may ask for this one event.
+        for tag in (id, *hashed, *(tag for secret in draft.secrets for tag in secret.tags)):
             if tag in by_tag:
                 by_tag[tag].append(foreseen)
             else:

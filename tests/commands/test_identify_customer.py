@@ -18,6 +18,8 @@ from hub.events import (
     IdentifierStated,
     Quarantined,
     RecordOpened,
+    TouchRecorded,
+    ValueRepaired,
 )
 from tests.commands.stories import (
     ANN,
@@ -244,19 +246,32 @@ def test_a_bad_value_is_set_aside_in_a_seal_of_its_own() -> None:
     ]
 
 
-def test_the_same_row_again_does_not_undo_what_was_repaired_in_it() -> None:
-    part = (Quarantined(item=id_of("item"), path="facts.phone.1", reason="not_a_phone"),)
-    row = Draft(
-        FactsStated(record=ANN, attributes=("phone",), quarantined=part),
-        (Secret(ANN, {"facts": {"phone": [PHONE]}}), Secret(ANN, {"quarantined": {id_of("item"): "12"}})),
-    )
-    fixed = "+79161234568"
-    repaired = Happened(stated(ANN, phone=[PHONE, fixed]), causation=id_of("repair"))
-    given = scenario.given(ann_opened, holds(ANN, "phone", PHONE), holds(ANN, "phone", fixed), row)
-    given.given(repaired).when(ann_is(facts={"phone": [PHONE, "12"]})).then()
-    given.given(repaired).when(ann_is(facts={"phone": [PHONE, "13"]})).then(FactsStated)
-    since = stated(ANN, phone=[PHONE, fixed])  # Said by the source itself, and not so any more.
-    given.given(since).when(ann_is(facts={"phone": [PHONE, "12"]})).then(FactsStated)
+FIXED = "+79161234568"
+ITEM = id_of("item")
+part = (Quarantined(item=ITEM, path="facts.phone.1", reason="not_a_phone"),)
+aside = Secret(ANN, {"quarantined": {ITEM: "12"}})
+as_a_row = FactsStated(record=ANN, attributes=("phone",), quarantined=part)
+in_a_touch = TouchRecorded(record=ANN, channel="call", direction="in", quarantined=part)
+spoken = scenario.given(ann_opened, holds(ANN, "phone", PHONE), holds(ANN, "phone", FIXED))
+repaired = Draft(ValueRepaired(record=ANN, item=ITEM), id=id_of("repair"))
+as_repaired = Happened(stated(ANN, phone=[PHONE, FIXED]), causation=id_of("repair"))
+with_a_bad_phone = {
+    "row": spoken.given(Draft(as_a_row, (Secret(ANN, {"facts": {"phone": [PHONE]}}), aside))),
+    "touch": spoken.given(stated(ANN, phone=[PHONE]), Draft(in_a_touch, (aside,))),
+}
+
+
+@pytest.mark.parametrize("told", with_a_bad_phone)
+def test_the_same_row_again_does_not_undo_what_was_repaired_in_it(told: str) -> None:
+    mended = with_a_bad_phone[told].given(repaired, as_repaired)
+    mended.when(ann_is(facts={"phone": [PHONE, "12"]})).nothing_happened()
+    mended.when(ann_is(facts={"phone": [PHONE, "13"]})).then(FactsStated)
+
+
+def test_what_was_repaired_goes_when_the_source_says_otherwise() -> None:
+    since = stated(ANN, phone=[PHONE, FIXED])  # Said by the source itself, and not so any more.
+    with_a_bad_phone["row"].given(since).when(ann_is(facts={"phone": [PHONE, "12"]})).then(FactsStated)
+    spoken.given(as_repaired).when(ann_is(facts={"phone": [PHONE]})).then(FactsStated)
 
 
 def test_a_value_too_long_to_be_a_phone_is_set_aside() -> None:

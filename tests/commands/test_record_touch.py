@@ -14,9 +14,12 @@ from hub.events import (
     FactsStated,
     IdentifierStated,
     NameGiven,
+    Quarantined,
     RecordOpened,
     TouchQuarantined,
     TouchRecorded,
+    TouchRepaired,
+    ValueRepaired,
 )
 from tests.commands.stories import (
     ANN,
@@ -26,9 +29,10 @@ from tests.commands.stories import (
     holds,
     let_go,
     opened,
+    stated,
     the_shop_speaks,
 )
-from tests.support.scenario import HOUSE, NOW, Scenario, fingerprint, id_of
+from tests.support.scenario import HOUSE, NOW, Happened, Scenario, at, fingerprint, id_of
 
 PHONE = "+79161234567"
 bob_opened = opened(BOB)
@@ -278,6 +282,50 @@ def test_bad_values_ride_in_a_seal_of_the_touch() -> None:
         "31.12.1980",
         {"kind": "phone", "value": "12"},
     ]
+
+
+FIXED = "+79161234568"
+part = Quarantined(item=id_of("item"), path="facts.phone.1", reason="not_a_phone")
+told_with_a_bad_phone = Draft(
+    TouchRecorded(record=ANN, channel="call", direction="in", quarantined=(part,)),
+    (Secret(ANN, {"quarantined": {id_of("item"): "12"}}),),
+)
+repaired = Draft(ValueRepaired(record=ANN, item=id_of("item")), id=id_of("repair"))
+as_repaired = Happened(stated(ANN, phone=[PHONE, FIXED]), causation=id_of("repair"))
+spoken = known.given(holds(ANN, "phone", PHONE), holds(ANN, "phone", FIXED), stated(ANN, phone=[PHONE]))
+mended = spoken.given(told_with_a_bad_phone, repaired, as_repaired)
+
+
+def test_the_same_list_again_does_not_undo_what_was_repaired_in_it() -> None:
+    (again,) = mended.when(call(facts={"phone": [PHONE, "12"]}), occurred_at=at(1)).then(TouchRecorded)
+    assert touch_in([again]).quarantined == ()  # It is repaired already, and need not wait again.
+
+
+@pytest.mark.parametrize("phones", [[PHONE, "13"], ["12", PHONE], [FIXED, "12"], [PHONE, "12", FIXED, PHONE]])
+def test_another_list_takes_the_place_of_the_one_repaired(phones: list[str]) -> None:
+    fact, touch = mended.when(call(facts={"phone": phones}), occurred_at=at(1)).then(FactsStated, TouchRecorded)
+    fit = [phone for phone in phones if len(phone) > 2]
+    assert fact.secrets == (Secret(ANN, {"facts": {"phone": fit}}),)
+    assert len(touch_in([touch]).quarantined) == len(phones) - len(fit)
+
+
+def test_a_list_without_what_was_repaired_takes_its_place() -> None:
+    fact, _ = spoken.given(as_repaired).when(call(facts={"phone": [PHONE]})).then(FactsStated, TouchRecorded)
+    assert fact.secrets == (Secret(ANN, {"facts": {"phone": [PHONE]}}),)
+
+
+def test_what_a_touch_told_that_was_repaired_as_a_whole_may_be_repaired_too() -> None:
+    told = Happened(stated(ANN, phone=[PHONE]), causation=id_of("repair of the touch"))
+    given = known.given(holds(ANN, "phone", PHONE), holds(ANN, "phone", FIXED), stated(ANN, phone=[FIXED]), told)
+    given = given.given(told_with_a_bad_phone, repaired, as_repaired)
+    given.when(call(facts={"phone": [PHONE, "12"]})).then(TouchRecorded)
+    given.when(call(facts={"phone": [FIXED, "12"]})).then(FactsStated, TouchRecorded)
+
+
+def test_a_list_that_a_touch_told_which_was_repaired_as_a_whole_has_no_value_repaired() -> None:
+    mended_touch = Draft(TouchRepaired(record=ANN, item=id_of("item")), id=id_of("repair"))
+    given = known.given(holds(ANN, "phone", PHONE), mended_touch, as_repaired)
+    given.when(call(facts={"phone": [PHONE, "12"]})).then(FactsStated, TouchRecorded)
 
 
 def test_a_touch_nobody_can_be_named_for_waits_whole_in_a_seal_of_the_house() -> None:

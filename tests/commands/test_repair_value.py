@@ -20,7 +20,7 @@ from hub.events import (
     ValueRepaired,
 )
 from hub.quarantine import NotWaiting
-from tests.commands.stories import ANN, ann_opened
+from tests.commands.stories import ANN, ann_opened, stated
 from tests.support.scenario import HOUSE, Happened, Scenario, at, fingerprint, id_of
 
 ITEM, OTHER = id_of("item"), id_of("other item")
@@ -85,6 +85,20 @@ def test_a_value_from_a_list_takes_its_place_beside_the_others() -> None:
     given = scenario.given(set_aside("facts.phone.1", "12", facts={"phone": [PHONE]}))
     _, fact, _ = given.when(told("+79161234568")).then(repaired, FactsStated, IdentifierStated)
     assert fact.secrets[0].content == {"facts": {"phone": [PHONE, "+79161234568"]}}
+
+
+def test_a_value_from_a_list_takes_its_place_beside_others_that_were_told_before_it() -> None:
+    before = Happened(stated(ANN, phone=[PHONE]), at(-700_000))
+    given = scenario.given(before, set_aside("facts.phone.1", "12", in_touch=True))
+    _, fact, _ = given.when(told("+79161234568")).then(repaired, FactsStated, IdentifierStated)
+    assert fact.secrets[0].content == {"facts": {"phone": [PHONE, "+79161234568"]}}
+
+
+def test_a_value_told_alone_takes_the_place_of_what_was_told_before_it() -> None:
+    before = Happened(stated(ANN, phone=[PHONE]), at(-700_000))
+    given = scenario.given(before, set_aside("facts.phone", "12", in_touch=True))
+    _, fact, _ = given.when(told("+79161234568")).then(repaired, FactsStated, IdentifierStated)
+    assert fact.secrets[0].content == {"facts": {"phone": "+79161234568"}}
 
 
 def test_a_value_said_since_is_not_said_again() -> None:

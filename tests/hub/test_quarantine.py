@@ -18,9 +18,8 @@ from hub.decider import Principal
 from hub.errors import Forbidden, Invalid
 from hub.events import Instant
 from hub.identity.normalise import Unfit, birth_date, identifier
-from hub.quarantine import NotWaiting
+from hub.quarantine import NotWaiting, kept_aside
 from hub.settings import Periods
-from hub.statements import kept_aside
 from hub.wiring import Hub
 from projections.quarantine import due, quarantined
 from projections.timeline import timeline_of
@@ -127,6 +126,27 @@ def test_a_touch_nobody_could_be_named_for_is_repaired(hub: Hub, connection: Con
     assert len({each.envelope.correlation for each in events.values()}) == 1
     with pytest.raises(NotWaiting):
         hub.do({**mend, "touch": {"key": "7"}})
+
+
+def test_a_list_told_with_a_touch_again_keeps_what_was_repaired_in_it(hub: Hub) -> None:
+    other, fixed = "+79161234560", "+79161234568"
+    profile = {"facts": {"phone": [PHONE, "12"]}}
+    first, second = (hub.do(touch("1", **profile)) for _ in range(2))
+    assert types(second) == ["touch_recorded"]
+    items = [answer["quarantined"][0]["item"] for answer in (first, second)]  # Nobody has repaired it yet: it waits.
+    repaired, again = hub.do_many([repair(items[0], fixed), touch("1", **profile)])
+    assert isinstance(repaired, dict)
+    assert isinstance(again, dict)
+    assert types(repaired) == ["value_repaired", "facts_stated", "identifier_stated"]
+    assert types(hub.do(repair(items[1], fixed))) == ["value_repaired"]
+    for answer in (again, hub.do(touch("1", **profile)), hub.do(identify("1", **profile))):
+        assert set(types(answer)) <= {"touch_recorded"}
+        assert answer["quarantined"] == []
+    assert waits(hub) == []
+    assert hub.card(first["record"])["facts"]["phone"]["value"] == [PHONE, fixed]
+    hub.do(touch("1", facts={"phone": [other, "12"]}))
+    assert [each["path"] for each in waits(hub)] == ["facts.phone.1"]
+    assert hub.card(first["record"])["facts"]["phone"]["value"] == [other]
 
 
 def test_what_nobody_repairs_expires_with_what_it_held(hub: Hub, connection: Connection[Any]) -> None:
