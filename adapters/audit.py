@@ -2,24 +2,20 @@
 
 from __future__ import annotations
 
-import os
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import asdict
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from adapters.importer.words import number
 from adapters.terminal import LANGUAGE, Json, say, show, told
+from adapters.verification import verifying
 from hub import Hub
-from hub.events import VOCABULARY
-from hub.log.verify import Fault, Mark, Verification
+from hub.log.verify import Fault, Verification
 
-MARK = "verify.json"  # In the data folder: where a run that had not enough time stopped.
 LISTED = 1_000  # Faults named one by one; of more, how many of which kind.
 
 KINDS = {
@@ -40,24 +36,6 @@ KINDS = {
 }
 
 app = typer.Typer(no_args_is_help=True, help=say("Evidence.", "Доказательства."))
-
-
-@contextmanager
-def verifying(hub: Hub, *, resume: bool = True) -> Iterator[Verification]:
-    """A verification that goes on where the last one stopped, and leaves word where it stops, however it ends."""
-    file = hub.data / MARK
-    verification = Verification(hub.questions.connection, VOCABULARY, _read(file) if resume else None)
-    try:
-        yield verification
-    finally:
-        if not (resume or verification.complete):
-            pass  # What one on its own has begun is not worth what a row of them has done.
-        elif verification.mark == Mark():
-            file.unlink(missing_ok=True)
-        else:
-            fresh = file.with_suffix(f".{os.getpid()}")
-            fresh.write_text(verification.mark.text())
-            fresh.replace(file)
 
 
 @app.callback()
@@ -100,13 +78,6 @@ def verify(
         show(json, _document(verification, listed, took), *_summary(verification, took))
     if verification.faults:
         raise typer.Exit(1)
-
-
-def _read(file: Path) -> Mark | None:
-    try:
-        return Mark.parse(file.read_text())
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
-        return None  # Then it begins anew, which costs time and misses nothing.
 
 
 def _progress(verification: Verification, took: float) -> None:

@@ -12,13 +12,15 @@ from typing import TYPE_CHECKING
 
 from psycopg import conninfo
 
-from adapters.runs import Run, last_runs
+from adapters.jobs import overdue
+from adapters.runs import Run, begun, last_runs
 from hub.clock import moment
 from hub.database import load_queries
 from hub.events import Instant
 from hub.guards import Guards, guards
 from hub.principals import ApiKey
 from hub.projector import Standing, status
+from hub.settings import Settings
 
 if TYPE_CHECKING:
     from hub import Hub
@@ -59,6 +61,7 @@ class Condition:
     heads: Mapping[str, Head]  # By the name of the log.
     standings: list[Standing]
     runs: list[Run]  # The last of each job.
+    overdue: Mapping[str, datetime]  # Jobs that ought to have run long ago, and for when they were begun last.
     waiting: int  # In quarantine.
     oldest: datetime | None  # When the first of these was recorded.
     guards: Guards  # Of the append-only tables.
@@ -79,11 +82,13 @@ def look(hub: Hub) -> Condition:
         guarded = guards(connection)
         postgres, name, size = connection.execute(SQL["database"]).fetchone() or ("", "", 0)
         standings, runs = status(connection), last_runs(connection)
-    soon = datetime.now(UTC) + ENDING_SOON
+        last = begun(connection)
+    now = datetime.now(UTC)
     return Condition(
         heads,
         standings,
         runs,
+        overdue(last, hub.installation.since, now, Settings.from_environment().zone),
         waiting,
         _time(oldest),
         guarded,
@@ -91,7 +96,7 @@ def look(hub: Hub) -> Condition:
         str(hub.cluster or f"{conninfo.conninfo_to_dict(hub.url).get('host') or 'localhost'}/{name}"),
         size,
         hub.migration(),
-        [key for key in hub.principals.all() if key.stands and key.expires_at < soon],
+        [key for key in hub.principals.all() if key.stands and key.expires_at < now + ENDING_SOON],
         disks(hub.data, hub.cluster),
     )
 

@@ -20,6 +20,7 @@ from prometheus_client.exposition import choose_encoder
 from prometheus_client.registry import Collector
 
 from adapters.condition import Condition, look, version
+from adapters.jobs import JOBS
 from hub.errors import Conflict, HubError
 from hub.observer import Observer
 from hub.texts import code_of
@@ -118,6 +119,12 @@ class _Present(Collector):
             "1 while the last run of a job failed.",
             ("job",),
             *(((each.job,), float(each.outcome == "failed")) for each in runs),
+        )
+        yield _gauge(
+            "hub_job_overdue",
+            "1 while a job has missed its time more than once.",
+            ("job",),
+            *(((each.name,), float(each.name in condition.overdue)) for each in JOBS),
         )
         yield _gauge(
             "hub_job_last_run_timestamp_seconds",

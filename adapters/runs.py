@@ -57,6 +57,11 @@ def last_runs(connection: Connection[Any]) -> list[Run]:
     return [Run(*row) for row in connection.execute(SQL["last"])]
 
 
+def begun(connection: Connection[Any]) -> dict[str, datetime]:
+    """For when each job was begun last and not lost."""
+    return dict(connection.execute(SQL["begun"]).fetchall())
+
+
 def forget(connection: Connection[Any], days: int) -> int:
     """Delete runs older than that, but the last of each job; answers how many."""
     with connection.transaction():

@@ -27,6 +27,10 @@ UPDATE job_run SET finished_at = clock_timestamp(), outcome = 'lost' WHERE finis
 SELECT DISTINCT ON (job) job, due, started_at, finished_at, coalesce(outcome, 'running'), counts, error
 FROM job_run ORDER BY job, id DESC
 
+-- name: begun
+-- For when each job was begun last and not lost.
+SELECT job, max(due) FROM job_run WHERE outcome IS DISTINCT FROM 'lost' GROUP BY job
+
 -- name: forget
 DELETE FROM job_run old
 WHERE due < now() - make_interval(days => %s) AND EXISTS (

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import asdict
 from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any
@@ -27,7 +26,7 @@ from adapters.api.masking import masked
 from adapters.api.problems import NotSupported, language_of
 from adapters.api.reading import ReadSide
 from adapters.condition import version
-from adapters.runs import last_runs
+from adapters.health import Health
 from hub.decider import Principal
 from hub.errors import Busy, Flaw, Invalid, Unknown
 from hub.events import Channel
@@ -198,33 +197,13 @@ def add_questions(app: FastAPI, hub: Hub) -> None:
         return {
             "version": version(),
             "head": hub.head(),
-            "health": health(standings),
+            "health": health(),
             "read_models": [_standing(each) for each in standings],
         }
 
     @app.get("/v1/status", **describing.STATUS)
     async def status() -> Response:
         return _json(await run_in_threadpool(how_it_is))
-
-
-class Health:
-    """Whether all is well, as of this second: anybody may ask, and the catalogs are not read for each of them.
-
-    What is wrong is told to who runs the hub, by `hub status`, not to everybody.
-    """
-
-    def __init__(self, hub: Hub) -> None:
-        self._hub, self._said, self._until = hub, "", 0.0
-
-    def __call__(self, standings: Sequence[Standing]) -> str:
-        if any(each.state == "failed" for each in standings):
-            return "degraded"
-        if time.monotonic() >= self._until:
-            with self._hub.view() as view:
-                failed = any(each.outcome == "failed" for each in last_runs(view.connection))
-            self._said = "degraded" if failed or self._hub.guards().state == "broken" else "ok"
-            self._until = time.monotonic() + 1
-        return self._said
 
 
 def _standing(each: Standing) -> dict[str, Any]:

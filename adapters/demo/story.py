@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from shlex import quote
-from shutil import which
 from typing import TYPE_CHECKING, Any, Protocol
 
 from adapters.demo.words import WORDS
 from adapters.importer.words import number
+from adapters.program import program
 from adapters.serve import FIRST_KEYS
 from hub.settings import Settings
 from hub.view import View
@@ -170,20 +168,6 @@ def _told_next(found: Found, words: Mapping[str, str], served: bool) -> Iterator
     yield words["card"].format(hub=hub, customer=found["card"]["customer"])
     yield words["status"].format(hub=hub)
     yield words["import"].format(hub=hub, folder=Path(__file__).parent)
-
-
-def program() -> str:
-    """What to type for `hub` here: that, where it is on the PATH, else the way to this very one."""
-    script = Path(sys.executable).with_name("hub")
-    if not script.exists():
-        return f"{_typed(Path(sys.executable))} -m hub"
-    found = which("hub")
-    return "hub" if found and Path(found).samefile(script) else _typed(script)
-
-
-def _typed(path: Path) -> str:
-    here = Path.cwd()
-    return quote(str(path.relative_to(here) if path.is_relative_to(here) else path))
 
 
 def _shown(value: Any) -> str:

@@ -8,8 +8,9 @@ import orjson
 from psycopg import Connection
 from typer.testing import CliRunner, Result
 
-from adapters.audit import KINDS, MARK
+from adapters.audit import KINDS
 from adapters.cli import app
+from adapters.verification import MARK
 from hub.log import verify
 from tests.adapters.conftest import Served, touch
 

@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 
 from adapters import demo
-from adapters.demo.story import program
 from adapters.demo.words import WORDS
 from adapters.importer.mapping import Mapped
 from adapters.importer.rows import Rows
+from adapters.program import program
 from hub.wiring import Hub
 from projections.card import card_of
 from projections.identifiers import find

@@ -21,21 +21,24 @@ from apscheduler.triggers.cron import CronTrigger
 from psycopg import Connection, OperationalError
 from structlog.testing import capture_logs
 
-from adapters import schedule
-from adapters.runs import claim, finish, last_runs
-from adapters.schedule import (
+from adapters import jobs
+from adapters.condition import disks
+from adapters.health import Health
+from adapters.jobs import (
     JOBS,
     GoingOn,
     Job,
-    Schedule,
     Stopped,
     Unsound,
     expire_quarantined,
     last_due,
+    overdue,
     tidy,
     verify_log,
     verify_rows,
 )
+from adapters.runs import claim, finish, last_runs
+from adapters.schedule import Schedule
 from hub import Hub
 from hub.errors import Busy
 from hub.log import verify
@@ -331,7 +334,7 @@ def test_what_one_night_found_unequal_the_next_tells_again(
     for _ in range(2):
         with pytest.raises(Unsound, match=r"^timeline_differs$"):
             verify_rows(hub, lambda: None)
-        monkeypatch.setattr(schedule, "VERIFY", 0.0)
+        monkeypatch.setattr(jobs, "VERIFY", 0.0)
 
 
 def test_what_waits_too_long_in_quarantine_is_let_go(hub: Hub, tmp_path: Path) -> None:
@@ -398,3 +401,30 @@ def test_when_it_was_last_due_is_told_by_the_clock_of_the_zone(times: str, zone:
 
 def test_every_job_has_a_name_of_its_own() -> None:
     assert len({job.name for job in JOBS}) == len(JOBS)
+
+
+def test_a_job_is_overdue_when_it_missed_its_time_twice_and_more() -> None:
+    now = datetime(2026, 3, 10, 12, 0, tzinfo=UTC)
+    names = {job.name for job in JOBS}
+    assert overdue({}, now - timedelta(minutes=5), now, UTC) == {}
+    assert overdue({}, now - timedelta(days=9), now, UTC).keys() == names
+    fresh = dict.fromkeys(names, now)
+    assert overdue(fresh | {"verify_log": now - timedelta(days=2)}, now, now, UTC) == {}
+    old = {"verify_log": now - timedelta(days=3)}
+    assert overdue(fresh | old, now, now, UTC) == old
+
+
+def test_a_hub_whose_jobs_do_not_run_is_not_well(hub: Hub, connection: Connection[Any]) -> None:
+    if disks(hub.data, None)["data"].tight:
+        pytest.skip("no hub is well on a disk this full")
+    assert Health(hub)() == "ok"
+    hub.installation = replace(hub.installation, since=datetime.now(UTC) - timedelta(days=9))
+    assert Health(hub)() == "degraded"
+    for number, job in enumerate(JOBS):
+        run = claim(connection, job.name, datetime.now(UTC), DAY / 2)
+        assert run is not None
+        if number:
+            finish(connection, run, "done", {})
+    assert Health(hub)() == "ok"
+    connection.execute("UPDATE job_run SET finished_at = now(), outcome = 'lost' WHERE finished_at IS NULL")
+    assert Health(hub)() == "degraded"

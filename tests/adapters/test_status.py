@@ -6,7 +6,8 @@ import json
 import socket
 import time
 from collections.abc import Iterator
-from datetime import UTC, datetime
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,8 @@ import pytest
 
 from adapters import status
 from adapters.condition import Condition, Head, disks
-from adapters.status import Report, problems
+from adapters.health import problems
+from adapters.status import Report
 from hub.database import connect
 from hub.guards import Guards
 from hub.projector import Standing
@@ -164,15 +166,27 @@ def test_a_read_model_that_does_not_get_on_is_named_with_its_lag(told: Server, d
     assert "timeline отстаёт на 2 (" in told.hub("status", HUB_LANG="ru").stdout
 
 
+SOUND = Condition(
+    {"main": Head(8, datetime.now(UTC))}, [], [], {}, 0, None, Guards("whole"), "18.6", "here", 1, 5, [], {}
+)
+
+
+def of(condition: Condition) -> Report:
+    return Report("http://127.0.0.1:8080", True, list(problems(condition)), condition)
+
+
 def test_one_that_is_far_behind_is_a_problem() -> None:
-    slow = Standing("timeline", 1, 1, 7, 7200.0, "live")
-    condition = Condition(
-        {"main": Head(8, datetime.now(UTC))}, [slow], [], 0, None, Guards("whole"), "18.6", "here", 1, 5, [], {}
-    )
-    report = Report("http://127.0.0.1:8080", True, list(problems(condition)), condition)
+    report = of(replace(SOUND, standings=[Standing("timeline", 1, 1, 7, 7200.0, "live")]))
     assert not report.healthy
     assert "timeline is behind by 2 hours" in "\n".join(report.lines("en"))
     assert "timeline отстаёт на 2 ч" in "\n".join(report.lines("ru"))
+
+
+def test_a_job_that_has_not_run_for_long_is_a_problem() -> None:
+    report = of(replace(SOUND, overdue={"verify_log": datetime.now(UTC) - timedelta(days=3)}))
+    assert not report.healthy
+    assert "The job verify_log has not run for 3 days." in "\n".join(report.lines("en"))
+    assert "Задание verify_log не выполнялось 3 дн." in "\n".join(report.lines("ru"))
 
 
 def test_what_keeps_a_hub_closed_has_a_code_of_its_own(server: Server, database_url: str) -> None:
