@@ -32,8 +32,8 @@ _SEALED = """
     WHERE e.log = %s AND e.position = ANY (%s)
 """
 _IN_JSON = {"Instant": "(extract(epoch FROM m.{}) * 1000000)::bigint"}  # Others are in JSON what they are in a row.
-_STANDINGS = "SELECT name, position, state = 'failed' FROM read_model"
-_STANDINGS_TOO = "SELECT -1, json_build_array(name, position, state = 'failed')::text FROM read_model"
+_STANDINGS = "SELECT name, version, position, state = 'failed' FROM read_model"
+_STANDINGS_TOO = "SELECT -1, json_build_array(name, version, position, state = 'failed')::text FROM read_model"
 
 
 @dataclass(frozen=True)
@@ -128,14 +128,17 @@ class Standings:
         self._rows = rows
 
     def of(self, *models: ReadModel[Any]) -> int:
-        """The position these models answer for. Raises ModelFailed, or Behind when one is being folded anew."""
-        found: Mapping[str, tuple[int, bool]] = {name: (place, failed) for name, place, failed in self._rows}
-        head = max((place for place, failed in found.values() if not failed), default=0)
+        """The position these models answer for.
+
+        Raises ModelFailed, or Behind when one is being folded anew, as rows of another release's fold are.
+        """
+        found: Mapping[str, Sequence[Any]] = {name: rest for name, *rest in self._rows}
+        head = max((place for _, place, failed in found.values() if not failed), default=0)
         for model in models:
-            place, failed = found.get(model.name, (0, False))
+            version, place, failed = found.get(model.name, (model.version, 0, False))
             if failed:
                 raise ModelFailed(say("model_failed", model=model.name))
-            if place < head:
+            if place < head or version != model.version:
                 raise Behind(say("model_behind", model=model.name))
         return head
 

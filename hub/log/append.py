@@ -86,6 +86,7 @@ class Writer:
         self._waiting = Waiting()
         self._recent: dict[int, Recent] = {}
         self._in_doubt = False  # Whether what was sent on a lost connection was committed.
+        self._away_since: float | None = None  # Nobody waits longer because somebody else did before.
         self._closing = False
         self._door = Lock()
         self._thread = Thread(target=self._run, name="hub-writer", daemon=True)
@@ -132,10 +133,10 @@ class Writer:
 
     def _commit(self, group: list[Append]) -> None:
         """Commit the group; when it fails as a whole, each append alone, so that only the poison fails."""
-        deadline = time.monotonic() + RECONNECT_FOR
         while True:
             try:
                 self._attempt(group)
+                self._away_since = None
                 return
             except Exception as error:
                 in_order = self._let_go(
@@ -143,7 +144,8 @@ class Writer:
                 )
                 lost = isinstance(error, psycopg.Error) and not in_order
                 if lost or isinstance(error, psycopg.errors.LockNotAvailable | psycopg.errors.DeadlockDetected):
-                    if time.monotonic() > deadline:
+                    self._away_since = self._away_since or time.monotonic()
+                    if time.monotonic() > self._away_since + RECONNECT_FOR:
                         raise Busy(say("database_away")) from error
                     time.sleep(0.1)
                     continue

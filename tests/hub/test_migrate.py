@@ -140,4 +140,6 @@ def test_a_model_that_a_migration_empties_answers_nothing_until_it_is_folded_ane
         )
         migrate(empty_database_url)
         with pytest.raises(Behind):
-            Standings(connection.execute("SELECT name, position, state = 'failed' FROM hub.read_model")).of(quarantine)
+            Standings(connection.execute("SELECT name, version, position, state = 'failed' FROM hub.read_model")).of(
+                quarantine
+            )

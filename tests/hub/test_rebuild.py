@@ -13,7 +13,7 @@ import pytest
 from psycopg import Connection
 
 from hub import rebuild as rebuilding
-from hub.errors import Busy, Misconfigured
+from hub.errors import Behind, Busy, Misconfigured
 from hub.events import Recorded
 from hub.projector import catch_up, status, wait
 from hub.pump import Pump
@@ -216,6 +216,18 @@ def test_no_question_meets_rows_of_two_times(log: Log, connection: Connection[An
             each.join()
     assert len(asked) > 20
     assert all(asked)
+
+
+def test_rows_of_another_release_answer_nothing(log: Log, owner: Connection[Any], connection: Connection[Any]) -> None:
+    head = say(log, 5)
+    catch_up(connection, log.reader, [tally, other])
+    for version in (tally.version - 1, tally.version + 1):
+        owner.execute("UPDATE read_model SET version = %s WHERE name = %s", (version, tally.name))
+        standings = View(connection, log.reader, log.fingerprint).standings()
+        assert standings.of(other) == head
+        standings = View(connection, log.reader, log.fingerprint).standings()
+        with pytest.raises(Behind):
+            standings.of(tally, other)
 
 
 def test_rows_do_not_change_while_a_question_is_asked(

@@ -329,6 +329,32 @@ def test_a_lock_held_for_long_is_waited_for(
     assert writer.submit(append(prepared())).result(10).head == 3
 
 
+def test_nobody_waits_for_the_database_as_long_again_as_who_waited_before(
+    writer: Writer, connection: Connection[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "RECONNECT_FOR", 0.3)
+    writer.submit(append(prepared())).result()
+    assert writer._connection is not None
+    writer._connection.execute("SET lock_timeout = '50ms'")
+    writer._connection.commit()
+    attempts: list[list[Append]] = []
+    attempt = writer._attempt
+
+    def counted(group: list[Append]) -> None:
+        attempts.append(group)
+        attempt(group)
+
+    monkeypatch.setattr(writer, "_attempt", counted)
+    with connection.transaction():
+        connection.execute("SELECT 1 FROM log WHERE id = %s FOR UPDATE", (LOG,))
+        assert isinstance(writer.submit(append(prepared())).exception(10), Busy)
+        assert len(attempts) > 1
+        attempts.clear()
+        assert isinstance(writer.submit(append(prepared())).exception(10), Busy)
+        assert len(attempts) == 1
+    assert writer.submit(append(prepared())).result(10).head == 2
+
+
 def test_closing_finishes_what_was_submitted_and_takes_nothing_more(make_writer: MakeWriter) -> None:
     writer = make_writer()
     appends = [append(prepared()) for _ in range(50)]
