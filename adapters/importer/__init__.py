@@ -54,7 +54,9 @@ def import_file(
     for taken in (file, mapping):
         if report is not None and report.exists() and report.samefile(taken):
             raise FileError(wrong_in(report, wrong("report_taken")))
-    checkpoints, written = Checkpoints(hub, file, mapped.text), Report(report)
+    written = Report(report)
+    written.claim()
+    checkpoints = Checkpoints(hub, file, mapped.text)
     before = checkpoints.last()
     if before and not written.holds(before.reported, before.counts["refused"] + before.counts["quarantined"]):
         checkpoints.forget()  # From the start, so that the report becomes whole again.

@@ -10,16 +10,17 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from stat import S_ISREG
+from stat import S_ISDIR, S_ISREG
 from typing import Any, Literal, TextIO
 
 import orjson
 
 from adapters.importer.rows import FileError
 from adapters.importer.words import WORDS, duration, number, wrong, wrong_in
-from hub.texts import why
+from hub.texts import Told, why
 
 FIELDS = ("line", "status", "command", "column", "path", "reason")
+LONGEST = 1 << 16  # Bytes of a line, of which a column's name may take many.
 
 
 @dataclass
@@ -82,6 +83,19 @@ class Report:
             self._write = self._open(self.file)
         self._write({name: getattr(flawed, name) for name in FIELDS})
 
+    def claim(self) -> None:
+        """Raises FileError where something lies that is no report, and would be lost."""
+        if self.file is None:
+            return
+        try:
+            first = _first_line(self.file)
+        except FileNotFoundError:
+            return
+        except OSError as error:
+            raise self._refused(self.file, why(error)) from None
+        if first and not _is_report(first):
+            raise self._refused(self.file, wrong("no_report"))
+
     def holds(self, reported: int, flawed: int) -> bool:
         """Are so many bytes of it, which an earlier run wrote about so many flaws, still there?"""
         if self.file is None:
@@ -93,7 +107,7 @@ class Report:
         except FileNotFoundError:
             return False
         except OSError as error:
-            raise self._refused(self.file, error) from None
+            raise self._refused(self.file, why(error)) from None
 
     def go_on(self, reported: int) -> None:
         """Keep so many bytes of it and write behind them."""
@@ -114,7 +128,7 @@ class Report:
             self._opened.close()
         elif self.file is not None:
             with suppress(OSError):
-                if _is_report(self.file):
+                if _is_report(_first_line(self.file)):
                     self.file.unlink()
 
     @property
@@ -122,10 +136,11 @@ class Report:
         return str(self.file) if self._opened is not None else None
 
     def _open(self, file: Path, mode: Literal["w", "a"] = "w") -> Callable[[dict[str, Any]], object]:
+        self.claim()  # Once more: much may have come to lie there since the import began.
         try:
             opened = self._opened = file.open(mode, encoding="utf-8", newline="")
         except OSError as error:
-            raise self._refused(file, error) from None
+            raise self._refused(file, why(error)) from None
         if file.suffix.lower() == ".csv":
             writer = csv.DictWriter(opened, FIELDS)
             if mode == "w":
@@ -133,17 +148,28 @@ class Report:
             return writer.writerow
         return lambda entry: opened.write(orjson.dumps(entry).decode() + "\n")
 
-    def _refused(self, file: Path, error: OSError) -> FileError:
-        return FileError(wrong_in(file, wrong("report_refused", why=why(error))))
+    def _refused(self, file: Path, reason: Told) -> FileError:
+        return FileError(wrong_in(file, wrong("report_refused", why=reason)))
 
 
-def _is_report(file: Path) -> bool:
-    """Whether an import wrote this, and not somebody else: a regular file that begins as each report does."""
+def _first_line(file: Path) -> bytes:
+    """Nothing of what keeps nothing: a terminal, a pipe. Raises OSError, of a folder too."""
+    kind = file.stat().st_mode
+    if not (S_ISREG(kind) or S_ISDIR(kind)):
+        return b""
     with file.open("rb") as opened:
-        if not S_ISREG(os.fstat(opened.fileno()).st_mode):
-            return False
-        first = opened.readline(4096)
-    return first.strip() == ",".join(FIELDS).encode() or first.startswith(f'{{"{FIELDS[0]}":'.encode())
+        return opened.readline(LONGEST)
+
+
+def _is_report(first: bytes) -> bool:
+    """Whether an import began a file with this line, and not somebody else."""
+    if first.strip() == ",".join(FIELDS).encode():
+        return True
+    try:
+        entry = orjson.loads(first)
+    except orjson.JSONDecodeError:
+        return False
+    return isinstance(entry, dict) and tuple(entry) == FIELDS
 
 
 class Progress:

@@ -187,6 +187,10 @@ FLAWS: Mapping[str, Both] = {
         "it is read by this import; choose another place for the report with --report",
         "его читает сама загрузка; выберите для отчёта другое место с помощью --report",
     ),
+    "no_report": (
+        "it is there already and is no report of an import",
+        "он уже есть, и это не отчёт загрузки",
+    ),
     "report_refused": (
         "{why}; choose another place with --report",
         "{why}; выберите другое место с помощью --report",

@@ -15,6 +15,7 @@ import pytest
 
 from adapters.demo import HERE
 from adapters.importer import FileError, MappingError, Summary, import_file
+from adapters.importer.report import Flawed, Report
 from adapters.importer.rows import Broken, Layout, rows_of
 from adapters.importer.words import FLAWS, language
 from hub.texts import in_words
@@ -103,21 +104,51 @@ def test_importing_twice_changes_nothing(hub: Hub, run: Run) -> None:
     assert (again.new, again.replayed, hub.head()) == (0, 50, head)
 
 
-def test_a_report_takes_the_place_of_nothing_but_a_report(hub: Hub, tmp_path: Path) -> None:
-    file, mapping, report = tmp_path / "rows.csv", tmp_path / "map.toml", tmp_path / "notes.txt"
+def test_a_report_takes_the_place_of_nothing_that_the_import_reads(hub: Hub, tmp_path: Path) -> None:
+    file, mapping = tmp_path / "rows.csv", tmp_path / "map.toml"
     mapping.write_text(PURCHASES, "utf-8")
     file.write_text("customer,day,sum\n7,01.02.2026,10\n", "utf-8")
-    report.write_text("mine")
-    assert import_file(hub, file, mapping, report=report).report is None
-    assert report.read_text() == "mine"
-    (tmp_path / "link").symlink_to(os.devnull)
-    import_file(hub, file, mapping, report=tmp_path / "link")
-    assert (tmp_path / "link").is_symlink()
     for taken in (file, mapping):
         before = taken.read_bytes()
         with pytest.raises(FileError, match=r"choose another place for the report with --report"):
             import_file(hub, file, mapping, report=taken)
         assert taken.read_bytes() == before
+
+
+@pytest.mark.parametrize("day", ["someday", "01.02.2026"])
+@pytest.mark.parametrize("mine", ["mine", "\n", '{"line": 7}\n', '["line"]\n', "line,status\n", "x" * 100_000])
+def test_a_report_takes_the_place_of_nothing_but_a_report(hub: Hub, tmp_path: Path, day: str, mine: str) -> None:
+    file, mapping, report = tmp_path / "rows.csv", tmp_path / "map.toml", tmp_path / "notes.csv"
+    mapping.write_text(PURCHASES, "utf-8")
+    file.write_text(f"customer,day,sum\n7,{day},10\n", "utf-8")
+    report.write_text(mine)
+    head = hub.head()
+    with pytest.raises(FileError, match=r"notes\.csv: it is there already and is no report .* --report") as refused:
+        import_file(hub, file, mapping, report=report)
+    assert speaks_russian(refused.value)
+    assert (report.read_text(), hub.head()) == (mine, head)
+
+
+def test_what_came_to_lie_in_the_place_of_a_report_meanwhile_is_not_lost(tmp_path: Path) -> None:
+    report = Report(tmp_path / "notes.txt")
+    report.claim()
+    (tmp_path / "notes.txt").write_text("mine")
+    with pytest.raises(FileError, match="is no report"):
+        report.add(Flawed(1, "refused", "not_a_time"))
+    assert (tmp_path / "notes.txt").read_text() == "mine"
+
+
+@pytest.mark.parametrize("day", ["someday", "01.02.2026"])
+def test_a_report_may_be_an_empty_file_or_go_where_nothing_is_kept(hub: Hub, tmp_path: Path, day: str) -> None:
+    file, mapping, empty = tmp_path / "rows.csv", tmp_path / "map.toml", tmp_path / "empty"
+    mapping.write_text(PURCHASES, "utf-8")
+    file.write_text(f"customer,day,sum\n7,{day},10\n", "utf-8")
+    empty.touch()
+    import_file(hub, file, mapping, report=empty)
+    assert len(told(empty)) == (day == "someday")
+    (tmp_path / "link").symlink_to(os.devnull)
+    import_file(hub, file, mapping, report=tmp_path / "link")
+    assert (tmp_path / "link").is_symlink()
 
 
 @pytest.mark.parametrize("name", ["report.csv", "report.ndjson"])
@@ -429,7 +460,6 @@ def test_the_whole_file_is_never_in_memory(hub: Hub, tmp_path: Path) -> None:
     from adapters.importer import _Import
     from adapters.importer.checkpoint import Checkpoints
     from adapters.importer.mapping import Mapped
-    from adapters.importer.report import Report
     from adapters.importer.rows import Rows
 
     (tmp_path / "map.toml").write_text(PURCHASES)
