@@ -14,7 +14,8 @@ from adapters.importer.words import number
 from adapters.terminal import LANGUAGE, Json, say, show, told
 from adapters.verification import verifying
 from hub import Hub
-from hub.log.verify import Fault, Verification
+from hub.log.mark import Fault
+from hub.log.verify import Verification
 
 LISTED = 1_000  # Faults named one by one; of more, how many of which kind.
 
@@ -29,6 +30,7 @@ KINDS = {
     "seal_missing": ("a seal is gone without erasure", "запечатанные данные пропали без стирания"),
     "seal_stray": ("a seal that no event names", "запечатанные данные, которых нет ни в одном событии"),
     "sealed_tag_stray": ("a sealed tag that no event names", "запечатанная метка, которой нет ни в одном событии"),
+    "key_damaged": ("the key of a record is damaged", "ключ записи повреждён"),
     "tag_stray": ("a tag in the index that its event has not", "метка в индексе, которой нет у события"),
     "tag_changed": ("a tag in the index of another type than its event", "метка в индексе с чужим типом события"),
     "tag_missing": ("a tag of the event is missing in the index", "метки события нет в индексе"),

@@ -9,7 +9,8 @@ from pathlib import Path
 
 from hub import Hub
 from hub.events import VOCABULARY
-from hub.log.verify import Mark, Verification
+from hub.log.mark import Mark
+from hub.log.verify import Verification
 
 MARK = "verify.json"  # In the data folder: where a run that had not enough time stopped.
 
@@ -18,7 +19,7 @@ MARK = "verify.json"  # In the data folder: where a run that had not enough time
 def verifying(hub: Hub, *, resume: bool = True) -> Iterator[Verification]:
     """A verification that goes on where the last one stopped, and leaves word where it stops, however it ends."""
     file = hub.data / MARK
-    verification = Verification(hub.questions.connection, VOCABULARY, _read(file) if resume else None)
+    verification = Verification(hub.questions.connection, VOCABULARY, hub.vault, _read(file) if resume else None)
     try:
         yield verification
     finally:

@@ -24,7 +24,7 @@ from hub.log.wire import tag_of
 from hub.names import Name, house_drafts, id_of, new_strings
 from hub.slice import Asked, Line, Slice
 from hub.texts import say
-from hub.vault import Vault
+from hub.vault import RecordKey, Vault
 from hub.walk import Ahead, Walk, alone, in_step
 
 ROUNDS = 5
@@ -178,7 +178,7 @@ class Desk:
 
     def _prepare(self, slice: Slice, connection: Connection[Any], before: Slice | None) -> None:
         """Everything that can be done before the log is locked."""
-        keys = (before.made if before else {}) | slice.made
+        keys: dict[str, RecordKey | None] = {**(before.made if before else {}), **slice.made}
         wanted = {s.record for line in slice.lines for draft in line.drafts for s in draft.secrets}
         keys |= self._vault.keys_of(connection, wanted - keys.keys())
         for line in slice.lines:

@@ -90,3 +90,7 @@ class Invalid(HubError):
 
 class Rejected(HubError):
     """A rule refuses this command. Each refusal is a subclass named after its rule."""
+
+
+class KeyDamaged(Rejected):
+    """The key of this record's personal data is damaged; restore it from a backup of the database."""

@@ -6,6 +6,7 @@ Keys of records are random, not derived: whoever holds the root could make a der
 
 from __future__ import annotations
 
+import logging
 import os
 from collections import OrderedDict
 from collections.abc import Collection, Iterable, Mapping
@@ -16,6 +17,7 @@ from threading import Lock
 from typing import Any, NamedTuple
 
 import orjson
+from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from psycopg import Connection
 
@@ -26,6 +28,7 @@ NONCE_BYTES = 12
 CACHED_KEYS = 200_000  # Some 60 MB when full.
 
 _PLACE = Struct(">HI").pack
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,33 +79,38 @@ class Vault:
             older = [each for each in self._cache.get((record, retention), ()) if each.number < key.number]
             self._keep((record, retention), (*older, RecordKey(key.number, key.cipher, key.bound)))
 
-    def keys_of(self, connection: Connection[Any], records: Iterable[str], retention: int = 0) -> dict[str, RecordKey]:
+    def keys_of(
+        self, connection: Connection[Any], records: Iterable[str], retention: int = 0
+    ) -> dict[str, RecordKey | None]:
         """The newest key of each record, to seal with; a record without one is absent, one whose key was destroyed too.
 
-        Another process may have stored a newer one since; both are good.
+        None stands for a damaged one. Another process may have stored a newer one since; both are good.
         """
         wanted = [(record, retention) for record in records]
+        known: dict[str, RecordKey | None]
         with self._lock:
             known = {each[0]: keys[-1] for each in wanted if (keys := self._cache.get(each))}
-        missing = [each for each in wanted if each[0] not in known]
-        known.update((record, keys[-1]) for (record, _), keys in self._read(connection, missing).items())
-        return known
+        read, damaged = self._read(connection, [each for each in wanted if each[0] not in known])
+        known |= {record: keys[-1] for (record, _), keys in read.items()}
+        return known | dict.fromkeys(record for record, _, _ in damaged)
 
-    def keys_named(self, connection: Connection[Any], names: Collection[KeyName]) -> dict[KeyName, RecordKey]:
-        """The very keys these seals were made under; one that was destroyed is absent."""
+    def keys_named(self, connection: Connection[Any], names: Collection[KeyName]) -> dict[KeyName, RecordKey | None]:
+        """The very keys these seals were made under; a destroyed one is absent, None stands for a damaged one."""
+        found: dict[KeyName, RecordKey | None]
         with self._lock:
             found = {name: key for name in names for key in self._cache.get(name[:2], ()) if key.number == name[2]}
-        if missing := [name for name in names if name not in found]:
-            read = self._read(connection, {name[:2] for name in missing})
+        if missing := {name for name in names if name not in found}:
+            read, damaged = self._read(connection, {name[:2] for name in missing})
             found |= {name: key for name in missing for key in read.get(name[:2], ()) if key.number == name[2]}
+            found |= dict.fromkeys(damaged & missing)
         return found
 
     def _read(
         self, connection: Connection[Any], wanted: Collection[tuple[str, int]]
-    ) -> dict[tuple[str, int], tuple[RecordKey, ...]]:
-        """All keys there are of these records and classes; cached from now on."""
+    ) -> tuple[dict[tuple[str, int], tuple[RecordKey, ...]], set[KeyName]]:
+        """All keys there are of these records and classes, and which are damaged; cached where none is."""
         if not wanted:
-            return {}
+            return {}, set()
         rows = connection.execute(
             "SELECT record::text, class, key, epoch, wrapped FROM hub.record_key"
             " JOIN unnest(%s::uuid[], %s::smallint[]) AS wanted (record, class) USING (record, class)"
@@ -111,14 +119,29 @@ class Vault:
             binary=True,
         )
         found: dict[tuple[str, int], tuple[RecordKey, ...]] = {}
+        damaged: set[KeyName] = set()
         for record, retention, number, epoch, wrapped in rows:
-            if epoch in self._wrapping:  # Else its epoch's key was destroyed, and it with it.
-                key = self._unwrap(record, retention, number, epoch, wrapped)
+            if self._is_over(epoch):
+                continue
+            if (key := self._unwrap(record, retention, number, epoch, wrapped)) is None:
+                _log.warning("key %d of record %s in class %d is damaged", number, record, retention)
+                damaged.add((record, retention, number))
+            else:
                 found[record, retention] = (*found.get((record, retention), ()), key)
+        incomplete = {name[:2] for name in damaged}
         with self._lock:
             for each, keys in found.items():
-                self._keep(each, keys)
-        return found
+                if each not in incomplete:  # Else one that is put right would not be seen.
+                    self._keep(each, keys)
+        return found, damaged
+
+    def is_damaged(self, record: str, retention: int, number: int, epoch: int, wrapped: bytes) -> bool:
+        """Whether this stored key ought to unwrap and does not."""
+        return not self._is_over(epoch) and self._unwrap(record, retention, number, epoch, wrapped) is None
+
+    def _is_over(self, epoch: int) -> bool:
+        """Whether an epoch's key was destroyed, and with it the keys it wrapped; that of the newest never is."""
+        return epoch < self._epoch and epoch not in self._wrapping
 
     def _keep(self, of: tuple[str, int], keys: tuple[RecordKey, ...]) -> None:
         self._cache[of] = keys
@@ -140,10 +163,17 @@ class Vault:
         opened: dict[str, Any] = orjson.loads(key.cipher.decrypt(box[:NONCE_BYTES], box[NONCE_BYTES:], bound))
         return opened
 
-    def _unwrap(self, record: str, retention: int, number: int, epoch: int, wrapped: bytes) -> RecordKey:
+    def _unwrap(self, record: str, retention: int, number: int, epoch: int, wrapped: bytes) -> RecordKey | None:
         bound = self._tenant + uuid_bytes(record) + pack(">H", retention)
         nonce, rest = wrapped[:NONCE_BYTES], wrapped[NONCE_BYTES:]
-        secret = self._wrapping[epoch].decrypt(nonce, rest, bound + pack(">I", epoch))
+        try:
+            secret = self._wrapping[epoch].decrypt(nonce, rest, bound + pack(">I", epoch))
+        except (
+            KeyError,
+            ValueError,
+            InvalidTag,
+        ):  # No such epoch; not even a nonce left; other bytes.
+            return None
         return RecordKey(number, AESGCM(secret), bound)
 
 

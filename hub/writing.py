@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from hub.decider import Draft
-from hub.errors import Erased
+from hub.errors import Erased, KeyDamaged
 from hub.events import Envelope, SealPointer, encode
 from hub.events.base import uuid_bytes
 from hub.log import wire
@@ -14,9 +14,11 @@ from hub.log.read import MAIN, EventTypes, Reader, Scope
 from hub.slice import Line, Slice, Tagged
 from hub.vault import RecordKey, Vault
 
+Keys = Mapping[str, RecordKey | None]  # By record; None stands for a damaged one.
 
-def prepare(line: Line, keys: Mapping[str, RecordKey], types: EventTypes, vault: Vault) -> None:
-    """Seal, encode and hash the drafts of a line. Where a record has no key any more, it is answered so."""
+
+def prepare(line: Line, keys: Keys, types: EventTypes, vault: Vault) -> None:
+    """Seal, encode and hash the drafts of a line. Where a record's key is destroyed or damaged, it is answered so."""
     try:
         line.prepared = [
             _prepared(draft, tagged, line.envelope, keys, types, vault)
@@ -24,15 +26,24 @@ def prepare(line: Line, keys: Mapping[str, RecordKey], types: EventTypes, vault:
         ]
     except KeyError:
         line.asked.error = Erased()
+    except KeyDamaged as damaged:
+        line.asked.error = damaged
 
 
 def _prepared(
-    draft: Draft, tagged: Tagged, envelope: Envelope, keys: Mapping[str, RecordKey], types: EventTypes, vault: Vault
+    draft: Draft,
+    tagged: Tagged,
+    envelope: Envelope,
+    keys: Mapping[str, RecordKey | None],
+    types: EventTypes,
+    vault: Vault,
 ) -> wire.Prepared:
     id, name = uuid_bytes(draft.id), draft.event.stored_name
     seals, pointers, sealed_tags = [], [], []
     for n, secret in enumerate(draft.secrets):
-        seal = vault.seal(keys[secret.record], secret.record, id, n, secret.content, secret.retention)
+        if (key := keys[secret.record]) is None:
+            raise KeyDamaged
+        seal = vault.seal(key, secret.record, id, n, secret.content, secret.retention)
         seals.append(seal)
         pointers.append(SealPointer(n, secret.record, secret.retention, seal.digest.hex()))
         sealed_tags += [(tag, n) for tag in secret.tags]

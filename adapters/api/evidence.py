@@ -13,7 +13,6 @@ from hub.database import load_queries
 from hub.events import Instant
 from hub.events.base import uuid_text
 from hub.log.wire import inner_hash, tag_of
-from hub.vault import RecordKey
 from hub.view import View, shown
 
 SQL = load_queries(__file__)
@@ -60,7 +59,7 @@ def _opened(view: View, rows: Sequence[Any]) -> Contents:
     """What the seals of these events hold, of those that can still be opened: erased and damaged ones cannot."""
     asked = view.reader.log, [row[0] for row in rows]
     boxes = view.connection.execute(SQL["seals"], asked, binary=True).fetchall()
-    keys: Mapping[Any, RecordKey] = view.reader.vault.keys_named(view.connection, {row[2:5] for row in boxes})
+    keys = view.reader.vault.keys_named(view.connection, {row[2:5] for row in boxes})
     ids = {row[0]: row[1] for row in rows}
     found = {}
     for place, n, record, retention, number, box in boxes:

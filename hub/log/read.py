@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import cache
 from threading import Lock
 from typing import Any, NamedTuple
@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 from psycopg import Connection
 
 from hub.database import load_queries
+from hub.errors import KeyDamaged
 from hub.events.base import Event, Instant, Recorded, Vocabulary, uuid_text
 from hub.log.append import SQL as LOG_SQL
 from hub.log.recent import Item
@@ -128,7 +129,10 @@ class Reader:
         return Snapshot(self, connection)
 
     def open(self, connection: Connection[Any], found: Sequence[Recorded]) -> list[Recorded]:
-        """The same events with sealed tags and with the content of every seal that still has its key."""
+        """The same events with sealed tags and with the content of every seal that still has its key, to decide on.
+
+        Only a decision that looks at what a damaged key keeps shut is refused for it.
+        """
         places = [each.position for each in found]
         tags: dict[int, dict[bytes, int]] = {place: {} for place in places}
         for place, tag, n in connection.execute(SQL["sealed_tags"], (self.log, places), binary=True, prepare=True):
@@ -137,10 +141,27 @@ class Reader:
         keys = self.vault.keys_named(connection, {row[2:5] for row in boxes})
         ids = {each.position: bytes.fromhex(each.id.replace("-", "")) for each in found}
         opened: dict[int, dict[int, Mapping[str, Any]]] = {place: {} for place in places}
+        damaged: dict[int, Mapping[int, Mapping[str, Any]]] = {}
         for place, n, record, retention, number, box in boxes:
             if (key := keys.get((record, retention, number))) is not None:
                 opened[place][n] = self.vault.open(key, ids[place], n, box)
-        return [each._replace(sealed_tags=tags[each.position], opened=opened[each.position]) for each in found]
+            elif (record, retention, number) in keys:
+                damaged[place] = _Damaged()
+        contents = opened | damaged
+        return [each._replace(sealed_tags=tags[each.position], opened=contents[each.position]) for each in found]
+
+
+class _Damaged(Mapping[int, Mapping[str, Any]]):
+    """What lies sealed under a damaged key. Whoever looks raises KeyDamaged: it is not to pass for never said."""
+
+    def __getitem__(self, n: int) -> Mapping[str, Any]:
+        raise KeyDamaged
+
+    def __iter__(self) -> Iterator[int]:
+        raise KeyDamaged
+
+    def __len__(self) -> int:
+        raise KeyDamaged
 
 
 class Snapshot:

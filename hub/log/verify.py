@@ -1,9 +1,9 @@
 """Whether the log is what was appended: everything that can be computed again from the stored bytes is.
 
 First the events of each log, in order: positions without gaps, times that never go back, types that are known, leaves,
-and the seals beside them against the digests in the events. Then the tag index, block by block as it lies in the table,
-against the tags of the events; what is missing from it shows in sums, one for some thousand positions, which then do
-not come out.
+and the seals beside them against the digests in the events. Then the keys of records, each of which must unwrap. Then
+the tag index, block by block as it lies in the table, against the tags of the events; what is missing from it shows in
+sums, one for some thousand positions, which then do not come out.
 
 A page at a time, each in a snapshot of its own, so that nothing but those sums is held, and whatever runs goes on.
 What this cannot see: an event whose leaf was made anew as well, and a log cut off at its end together with all that
@@ -16,7 +16,6 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import orjson
@@ -25,12 +24,15 @@ from psycopg import Connection
 from hub.database import load_queries
 from hub.events.base import ENVELOPE_VERSION, Vocabulary, uuid_text
 from hub.guards import guards
+from hub.log.mark import Fault, Mark
 from hub.log.read import uuids
 from hub.log.wire import leaf_of, prepare, tag_of
+from hub.vault import Vault
 
 SQL = load_queries(__file__)
 OWN = frozenset({"main", "reads"})  # Logs whose bytes are the hub's own; those of others are opaque.
 PAGE = 4_000  # Events.
+KEYS = 10_000
 BLOCKS = 256  # Of the tag table, some 33,000 rows.
 BUCKET = 12  # A sum for 4,096 positions.
 _MOST = 1 << 63
@@ -39,55 +41,13 @@ Connections = Callable[[], AbstractContextManager[Connection[Any]]]
 Seals = dict[int, dict[int, tuple[str, int, str]]]  # Position -> number -> record, class, digest.
 
 
-@dataclass(frozen=True, slots=True)
-class Fault:
-    """Something that is not what was appended. `kind` is a code, see KINDS; `detail` holds ids and codes only."""
-
-    kind: str
-    log: str | None = None
-    position: int | None = None
-    detail: str = ""
-
-
-KINDS = (
-    "guard", "gap", "time", "type", "shape", "leaf", "seal_changed", "seal_missing", "seal_stray", "sealed_tag_stray",
-    "tag_stray", "tag_changed", "tag_missing", "tag_doubled",
-)  # fmt: skip
-
-
-@dataclass(slots=True)
-class Mark:
-    """How far a verification has come; kept between runs that have not enough time for all of it."""
-
-    heads: dict[int, int] = field(default_factory=dict)  # Of each log, the last position verified.
-    done: list[int] = field(default_factory=list)  # Logs whose events are through.
-    block: int = 0  # Of the tag table.
-    blocks: int | None = None  # How many there were when the events were through.
-    sums: dict[int, dict[int, int]] = field(default_factory=dict)  # By log and bucket; 0 when index and events agree.
-    faults: dict[str, int] = field(default_factory=dict)  # By kind, of this pass so far.
-    before: dict[str, int] = field(default_factory=dict)  # Of the last pass that came to its end.
-
-    def text(self) -> str:
-        """As JSON, in which a sum of 128 bits is its digits."""
-        held = asdict(self)
-        held["sums"] = {log: {k: str(v) for k, v in sums.items()} for log, sums in self.sums.items()}
-        return orjson.dumps(held, option=orjson.OPT_NON_STR_KEYS).decode()
-
-    @classmethod
-    def parse(cls, text: str) -> Mark:
-        """Raises ValueError, KeyError, TypeError or AttributeError for what is no mark."""
-        held = orjson.loads(text)
-        sums = {int(log): {int(k): int(v) for k, v in of.items()} for log, of in held["sums"].items()}
-        heads = {int(log): int(head) for log, head in held["heads"].items()}
-        rest = {name: held[name] for name in ("done", "block", "blocks")}
-        return cls(heads=heads, sums=sums, faults=dict(held["faults"]), before=dict(held["before"]), **rest)
-
-
 class Verification:
     """One pass over everything, in one run or several."""
 
-    def __init__(self, connections: Connections, vocabulary: Vocabulary, mark: Mark | None = None) -> None:
-        self._connections, self._vocabulary = connections, vocabulary
+    def __init__(
+        self, connections: Connections, vocabulary: Vocabulary, vault: Vault, mark: Mark | None = None
+    ) -> None:
+        self._connections, self._vocabulary, self._vault = connections, vocabulary, vault
         self.mark = mark or Mark()
         self.complete = False
         self.events = self.seals = self.tags = 0  # Verified in this run.
@@ -116,6 +76,8 @@ class Verification:
         for log, name in logs.items():
             while log not in self.mark.done:
                 yield self._counted(self._events(log, name))
+        while self.mark.record is not None:
+            yield self._counted(self._keys(self.mark.record))
         while self.mark.blocks is None or self.mark.block < self.mark.blocks:
             yield self._counted(self._index(logs))
         for log, sums in self.mark.sums.items():
@@ -191,6 +153,17 @@ class Verification:
             return {s["n"]: (s["record"], s["class"], s["digest"]) for s in stored.get("seals", ())}, faults
         except (ValueError, KeyError, TypeError, AttributeError):
             return {}, [Fault("shape", log, position, "its bytes are no event")]
+
+    def _keys(self, after: str) -> list[Fault]:
+        """The next keys of records: whether they can be unwrapped. A destroyed one need not be."""
+        with self._snapshot() as connection:
+            rows = connection.execute(SQL["keys"], (after, KEYS), binary=True).fetchall()
+        self.mark.record = rows[-1][0] if len(rows) >= KEYS else None
+        return [
+            Fault("key_damaged", detail=f"record {record}, class {retention}, key {number}")
+            for record, retention, number, epoch, wrapped in rows
+            if self._vault.is_damaged(record, retention, number, epoch, wrapped)
+        ]
 
     def _index(self, logs: Mapping[int, str]) -> list[Fault]:
         """The next blocks of the tag table against the events they belong to."""

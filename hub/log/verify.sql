@@ -30,6 +30,11 @@ WHERE k.destroyed_at IS NOT NULL
 SELECT e.data FROM tag t JOIN event_type y ON y.id = t.type JOIN event e ON (e.log, e.position) = (t.log, t.position)
 WHERE t.log = %s AND t.tag = ANY (%s::uuid[]) AND t.seal IS NULL AND y.name IN ('quarantine_expired', 'touch_repaired')
 
+-- name: keys
+-- All of the last record's are taken along.
+SELECT k.record::text, class, key, epoch, wrapped FROM record_key k
+WHERE k.record > %s AND wrapped IS NOT NULL ORDER BY k.record FETCH FIRST %s ROWS WITH TIES
+
 -- name: blocks
 SELECT pg_relation_size('tag') / current_setting('block_size')::int
 

@@ -52,6 +52,10 @@ ERRORS: Mapping[str, tuple[str, str]] = {
         "На эту команду уже отвечает другой запрос; повторите.",
     ),
     "erased": ("The personal data of this record was erased.", "Персональные данные этой записи стёрты."),
+    "key-damaged": (
+        "The key of this record's personal data is damaged; restore it from a backup of the database.",
+        "Ключ персональных данных этой записи повреждён; восстановите его из резервной копии базы данных.",
+    ),
     "unknown": ("No such customer, record or event.", "Такого клиента, записи или события нет."),
     "unnameable": (
         "The only end point that could be the key failed its check.",

@@ -11,7 +11,7 @@ from typer.testing import CliRunner, Result
 from adapters.audit import KINDS
 from adapters.cli import app
 from adapters.verification import MARK
-from hub.log import verify
+from hub.log import mark
 from tests.adapters.conftest import Served, touch
 
 
@@ -21,7 +21,7 @@ def audit(shop: Served, *more: str) -> Result:
 
 
 def test_every_kind_of_fault_has_its_words() -> None:
-    assert KINDS.keys() == set(verify.KINDS)
+    assert KINDS.keys() == set(mark.KINDS)
 
 
 def test_a_log_that_agrees_ends_well(shop: Served) -> None:

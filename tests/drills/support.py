@@ -18,7 +18,8 @@ from threading import Event, Lock
 from typing import Any, Self
 
 from hub.events import VOCABULARY
-from hub.log.verify import Fault, Verification
+from hub.log.mark import Fault
+from hub.log.verify import Verification
 from hub.rows import Key, row_cursor
 from hub.wiring import Hub
 from projections import READ_MODELS
@@ -286,7 +287,9 @@ class Books:
                 "doubled": self.doubled + touches - self.commands,
                 "gaps": max(stored.values()) - len(stored),
                 "apart": differing(hub),
-                "faults": [fault for fault in Verification(hub.questions.connection, VOCABULARY).run() if fault],
+                "faults": [
+                    fault for fault in Verification(hub.questions.connection, VOCABULARY, hub.vault).run() if fault
+                ],
             }
 
 

@@ -399,7 +399,9 @@ def seals_that_do_not_open(hub: Hub, connection: Connection[Any]) -> int:
     keys = hub.vault.keys_named(connection, {row[:3] for row in rows})
     assert rows
     for *name, id, n, box in rows:
-        hub.vault.open(keys[tuple(name)], id.bytes, n, bytes(box))
+        key = keys[tuple(name)]
+        assert key is not None
+        hub.vault.open(key, id.bytes, n, bytes(box))
     return 0
 
 

@@ -13,13 +13,15 @@ from hub import clock
 from hub.decider import Principal
 from hub.events import VOCABULARY, Instant
 from hub.log import verify
-from hub.log.verify import KINDS, Fault, Mark, Verification
+from hub.log.mark import KINDS, Fault, Mark
+from hub.log.verify import Verification
 from hub.vault import seal_digest
 from hub.wiring import Hub
 
 OPEN = (
     "seal IS NULL AND position = 7 AND tag = (SELECT min(tag::text)::uuid FROM tag WHERE position = 7 AND seal IS NULL)"
 )
+TURNED = "wrapped = set_byte(wrapped, 20, get_byte(wrapped, 20) # 1)"
 DONE = {
     "leaf": ("UPDATE event SET data = data || ' ' WHERE position = 7", 7),
     "type": ("UPDATE event SET type = 99 WHERE position = 7", 7),
@@ -30,6 +32,7 @@ DONE = {
     "seal_missing": ("DELETE FROM seal WHERE position = 7", 7),
     "seal_stray": ("INSERT INTO seal SELECT log, 900, seal, record, class, key, box FROM seal WHERE position = 7", 900),
     "sealed_tag_stray": ("INSERT INTO tag SELECT log, tag, position, type, 9 FROM tag WHERE position = 7 LIMIT 1", 7),
+    "key_damaged": (f"UPDATE record_key SET {TURNED} WHERE record = (SELECT max(record::text)::uuid FROM seal)", None),
     "tag_stray": ("INSERT INTO tag VALUES (1, gen_random_uuid(), 7, (SELECT type FROM event WHERE position = 7))", 7),
     "tag_changed": (f"UPDATE tag SET type = 99 WHERE {OPEN}", 7),
     "tag_missing": (f"DELETE FROM tag WHERE {OPEN}", 7),
@@ -56,18 +59,19 @@ def hub(database_url: str, tmp_path: Path) -> Iterator[Hub]:
 def small_pages(monkeypatch: pytest.MonkeyPatch) -> None:
     """So that a short log has several."""
     monkeypatch.setattr(verify, "PAGE", 3)
+    monkeypatch.setattr(verify, "KEYS", 2)
     monkeypatch.setattr(verify, "BLOCKS", 1)
 
 
 def faults(hub: Hub) -> list[Fault]:
-    verification = Verification(hub.questions.connection, VOCABULARY)
+    verification = Verification(hub.questions.connection, VOCABULARY, hub.vault)
     found = [each for each in verification.run() if each]
     assert verification.complete
     return found
 
 
 def test_a_log_nobody_touched_agrees(hub: Hub) -> None:
-    verification = Verification(hub.questions.connection, VOCABULARY)
+    verification = Verification(hub.questions.connection, VOCABULARY, hub.vault)
     assert [each for each in verification.run() if each] == []
     assert verification.complete
     assert verification.events == hub.head()
@@ -87,6 +91,16 @@ def test_what_was_done_is_found_and_named(hub: Hub, owner: Connection[Any], kind
     assert (kind, position) in {(each.kind, each.position) for each in found}
     if kind not in ("leaf", "type", "shape", "gap", "time", "guard"):  # These show in more than one way.
         assert {each.kind for each in found} == {kind, "guard"}
+
+
+@pytest.mark.parametrize("damage", ["wrapped = ''", "wrapped = 'short'", "epoch = 7"])
+def test_a_damaged_key_is_named_by_its_record_and_class(hub: Hub, connection: Connection[Any], damage: str) -> None:
+    rows = connection.execute("SELECT record::text FROM record_key ORDER BY record").fetchall()
+    for (record,) in (rows[0], rows[-1]):
+        connection.execute(f"UPDATE record_key SET {damage} WHERE record = %s".encode(), (record,))
+    assert faults(hub) == [
+        Fault("key_damaged", detail=f"record {record}, class 0, key 1") for (record,) in (rows[0], rows[-1])
+    ]
 
 
 def test_an_erased_record_is_no_fault(hub: Hub, connection: Connection[Any]) -> None:
@@ -159,7 +173,7 @@ def test_what_has_not_enough_time_goes_on_where_it_stopped(hub: Hub, owner: Conn
     owner.execute(DONE["leaf"][0].encode())
     mark, events, tags, found, runs = None, 0, 0, list[tuple[str, int | None]](), 0
     while True:
-        verification = Verification(hub.questions.connection, VOCABULARY, mark)
+        verification = Verification(hub.questions.connection, VOCABULARY, hub.vault, mark)
         found += [(each.kind, each.position) for each in verification.run(seconds=0) if each and each.kind != "guard"]
         events, tags, runs = events + verification.events, tags + verification.tags, runs + 1
         if verification.complete:
@@ -174,7 +188,7 @@ def test_what_has_not_enough_time_goes_on_where_it_stopped(hub: Hub, owner: Conn
 
 def run(hub: Hub, mark: Mark | None = None, *, pages: int | None = None) -> Verification:
     """A run to the end, or for so many pages."""
-    verification = Verification(hub.questions.connection, VOCABULARY, mark and Mark.parse(mark.text()))
+    verification = Verification(hub.questions.connection, VOCABULARY, hub.vault, mark and Mark.parse(mark.text()))
     for each in verification.run():
         pages = pages if each or pages is None else pages - 1
         if pages == 0:
