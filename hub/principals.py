@@ -90,6 +90,8 @@ class Principals:
     def rotate(self, id: str, *, days: int = LONGEST_LIFE) -> tuple[ApiKey, str]:
         """Another key for the principal and role of this one, which goes on until it is revoked.
 
+        Once a revocation of this one has returned, no other can come of it.
+
         Raises Unknown, KeyEnded, Invalid, or SeparationOfDuties.
         """
         with self._pool.connection() as connection:

@@ -9,9 +9,11 @@ FROM api_key k JOIN principal p ON p.id = k.principal
 ORDER BY k.made_at DESC, k.id
 
 -- name: holder
+-- Locked, so that a revocation is either seen or comes after all that is made of the key.
 SELECT k.principal, k.role, p.source, p.person, k.revoked_at IS NULL AND k.expires_at > now()
 FROM api_key k JOIN principal p ON p.id = k.principal
 WHERE k.id = %s
+FOR SHARE OF k
 
 -- name: any
 SELECT 1 FROM api_key LIMIT 1
