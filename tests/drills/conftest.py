@@ -2,9 +2,21 @@
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Iterator
+
 import pytest
+import structlog
 
 from tests.drills.support import DONE, HEADINGS
+
+
+@pytest.fixture(autouse=True)
+def quiet() -> Iterator[None]:
+    """Not a line for every request: what a drill prints is read by people."""
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING))
+    yield
+    structlog.reset_defaults()
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
