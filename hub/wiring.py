@@ -70,7 +70,7 @@ class Hub:
         self.url, self.data, self.region, self.periods = url, data, region, periods
         self.observers: list[Observer] = []  # Who is told of the work done here.
         migrate(url)
-        self.installation = installation(url, data, str(server.cluster) if server else "HUB_DATABASE_URL")
+        self.installation = installation(url, data, str(server.cluster.folder) if server else "HUB_DATABASE_URL")
         self.fingerprints = Fingerprints(self.installation.keys)
         self.vault = Vault(self.installation.keys, self.installation.tenant)
         self.pool = pool(url, 4)
@@ -97,7 +97,7 @@ class Hub:
         url = url or settings.database_url or ""
         server = None if url else EmbeddedPostgres(folder)
         with explained(folder, "HUB_DATABASE_URL" if server is None else str(folder)):
-            if server and not make and not server.made():
+            if server and not make and not server.cluster.made():
                 raise Misconfigured(say("no_hub", folder=folder))
             try:
                 hub = cls(server.start() if server else url, folder, settings.region, settings.periods, server=server)
@@ -114,12 +114,12 @@ class Hub:
     @property
     def cluster(self) -> Path | None:
         """The embedded database's own folder."""
-        return self._server.cluster if self._server else None
+        return self._server.cluster.folder if self._server else None
 
     @property
     def elsewhere(self) -> Path | None:
         """Where the embedded database lies, when that is not in the data folder."""
-        return self._server.cluster if self._server and self._server.elsewhere else None
+        return self.cluster if self._server and self._server.cluster.elsewhere else None
 
     def follow(self) -> None:
         """Run the read side in a thread, whenever nobody else leads it."""

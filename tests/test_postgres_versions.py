@@ -21,7 +21,7 @@ def test_every_migration_applies(programs: Path, folder: Path, monkeypatch: pyte
     server = EmbeddedPostgres(folder / "data", durable=False)
     url = server.start()
     try:
-        assert server.version.split(".")[0] == programs.parent.name
+        assert server.cluster.version.split(".")[0] == programs.parent.name
         migrate(url)
         with connect(url) as connection:
             applied, available = version(connection)

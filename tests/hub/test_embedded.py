@@ -16,8 +16,9 @@ from textwrap import dedent
 import psycopg
 import pytest
 
-from hub import binaries, embedded
-from hub.embedded import EmbeddedPostgres, find_binaries
+from hub import binaries, cluster
+from hub.binaries import find_binaries
+from hub.embedded import EmbeddedPostgres
 from hub.errors import DatabaseMissing, Misconfigured, ServerFailed
 
 ROOT = Path(__file__).parents[2]
@@ -94,8 +95,8 @@ def test_it_is_durable_checked_and_closed_to_the_network(folder: Path) -> None:
         }
         assert {name: ask(url, f"SHOW {name}") for name in wanted} == wanted
         assert ask(url, "SELECT datcollate FROM pg_database WHERE datname = 'hub'") == "C.UTF-8"
-        assert server.cluster.stat().st_mode & 0o077 == 0
-        assert str(ask(url, "SHOW server_version")).startswith(server.version)
+        assert server.cluster.folder.stat().st_mode & 0o077 == 0
+        assert str(ask(url, "SHOW server_version")).startswith(server.cluster.version)
 
 
 def test_a_killed_hub_leaves_a_server_the_next_one_uses_and_stops(folder: Path) -> None:
@@ -173,7 +174,7 @@ def test_a_socket_folder_somebody_else_made_is_refused(folder: Path) -> None:
 def test_data_of_a_newer_version_is_refused_with_the_only_way_out(folder: Path) -> None:
     with running(folder / "data") as (server, _):
         pass
-    (server.cluster / "PG_VERSION").write_text("99\n")
+    (server.cluster.folder / "PG_VERSION").write_text("99\n")
     with pytest.raises(Misconfigured) as caught:
         EmbeddedPostgres(folder / "data").start()
     for part in ("written by PostgreSQL 99", "are older", "postgresql-99", "HUB_PG_BIN=/usr/lib/postgresql/99/bin"):
@@ -191,7 +192,7 @@ def test_data_of_an_older_version_is_refused_and_what_to_type_takes_it_over(
         with running(data) as (_, url):
             ask(url, "CREATE TABLE kept AS SELECT 42 AS answer")
     monkeypatch.delenv("HUB_PG_BIN", raising=False)
-    if binaries.major(EmbeddedPostgres(data).version) == 15:
+    if binaries.major(EmbeddedPostgres(data).cluster.version) == 15:
         pytest.skip("there is nothing newer here")
     with pytest.raises(Misconfigured) as caught:
         EmbeddedPostgres(data).start()
@@ -202,7 +203,7 @@ def test_data_of_an_older_version_is_refused_and_what_to_type_takes_it_over(
     done = subprocess.run(["sh", "-ec", "\n".join(typed)], capture_output=True, text=True, cwd=folder)
     assert done.returncode == 0, done.stdout + done.stderr
     with running(data) as (server, url):
-        assert server.version.split(".")[0] != "15"
+        assert server.cluster.version.split(".")[0] != "15"
         assert ask(url, "SELECT answer FROM kept") == 42
         assert ask(url, "SHOW TimeZone") == "UTC"  # Its own settings are in force again.
 
@@ -210,7 +211,7 @@ def test_data_of_an_older_version_is_refused_and_what_to_type_takes_it_over(
 def test_a_server_that_cannot_start_says_why(folder: Path) -> None:
     with running(folder / "data") as (server, _):
         pass
-    (server.cluster / "postgresql.conf").write_text("shared_buffers = nonsense\n")
+    (server.cluster.folder / "postgresql.conf").write_text("shared_buffers = nonsense\n")
     with pytest.raises(ServerFailed, match="nonsense"):
         EmbeddedPostgres(folder / "data").start()
 
@@ -236,11 +237,11 @@ def test_below_a_closed_home_the_cluster_lies_elsewhere_and_a_file_says_where(
 ) -> None:
     home = folder / "home"
     home.mkdir(mode=0o700)
-    monkeypatch.setattr(embedded, "ELSEWHERE", folder / "elsewhere")
+    monkeypatch.setattr(cluster, "ELSEWHERE", folder / "elsewhere")
     with running(home / "clone" / "data") as (server, url):
         assert ask(url, "CREATE TABLE kept AS SELECT 42 AS answer") is None
-        assert server.home.parent == folder / "elsewhere"
-        assert str(server.home) in (home / "clone" / "data" / "postgres.where").read_text()
+        assert server.cluster.home.parent == folder / "elsewhere"
+        assert str(server.cluster.home) in (home / "clone" / "data" / "postgres.where").read_text()
     (home / "clone").rename(home / "moved")
     with running(home / "moved" / "data") as (_, url):
         assert ask(url, "SELECT answer FROM kept") == 42
@@ -259,7 +260,7 @@ def test_programs_below_a_closed_home_are_copied(folder: Path, monkeypatch: pyte
     monkeypatch.setenv("HUB_PG_BIN", str(packages / wheel.name / "pginstall" / "bin"))
     with running(folder / "data") as (server, url):
         assert ask(url, "SELECT 1") == 1
-        assert server.bin.is_relative_to(folder / "data")
+        assert server.cluster.bin.is_relative_to(folder / "data")
     assert packages.parent.stat().st_mode & 0o777 == 0o700
 
 

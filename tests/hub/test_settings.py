@@ -147,7 +147,7 @@ def test_missing_keys_name_the_embedded_databases_folder(folder: Path) -> None:
     (folder / "data" / "keys.json").unlink()
     with pytest.raises(WrongKeys) as error:
         Hub.open(data=folder / "data")
-    assert str(EmbeddedPostgres(folder / "data").cluster) in refused(error.value)
+    assert str(EmbeddedPostgres(folder / "data").cluster.folder) in refused(error.value)
 
 
 def test_a_hub_is_made_only_where_that_is_meant(tmp_path: Path) -> None:

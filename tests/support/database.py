@@ -35,7 +35,7 @@ class SharedServer:
         with self._guarded():
             self._server.stop()
             if not self._server.running():
-                shutil.rmtree(self._server.home)
+                shutil.rmtree(self._server.cluster.home)
                 shutil.rmtree(self._folder, ignore_errors=True)
 
     @contextmanager
