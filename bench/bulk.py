@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from collections import deque
+from functools import partial
 from threading import Event, Thread
 
 from bench.support import Figure, copy_bare, figure, hub, rows_of, timed
@@ -44,10 +45,12 @@ def figures(events: int = 1_000_000) -> list[Figure]:
             for append in going:
                 append.done.result()
 
+        def one(append: Append) -> None:
+            opened.writer.submit(append).result()
+
         def singles() -> None:
             while not over.is_set():
-                append = Append(MAIN, [prepared(opened, 0)])
-                waits.append(timed(lambda append=append: opened.writer.submit(append).result()))  # type: ignore[misc]
+                waits.append(timed(partial(one, Append(MAIN, [prepared(opened, 0)]))))
                 time.sleep(0.01)
 
         ours = events / timed(load)

@@ -20,6 +20,7 @@ from hub.database import connect
 from hub.embedded import EmbeddedPostgres
 from hub.events import (
     VOCABULARY,
+    Channel,
     Contact,
     Envelope,
     Event,
@@ -50,7 +51,7 @@ from projections.timeline import timeline_of
 
 HOUSE = uuid_text(fresh_id())
 YEAR = 365 * 86_400_000_000
-CHANNELS = ("call", "email", "sms", "web", "messenger", "shop")
+CHANNELS: tuple[Channel, ...] = ("call", "email", "sms", "web", "messenger", "shop")
 Told = tuple[Event, int, str, dict[str, Any], tuple[bytes, ...]]
 
 
@@ -135,7 +136,7 @@ class Filled:
                 )
             touch = TouchRecorded(
                 record=record,
-                channel=channel,  # type: ignore[arg-type]
+                channel=channel,
                 direction="out" if outgoing else "in",
                 kind="order_question",
                 purpose="marketing" if outgoing else "service",

@@ -55,12 +55,13 @@ class ReadModel(Generic[R]):
 
     @property
     def columns(self) -> tuple[str, ...]:
-        return tuple(field.name for field in fields(self.row))  # type: ignore[arg-type]
+        return tuple(name for name, _ in self.kinds)
 
     @cached_property
     def kinds(self) -> Sequence[tuple[str, str]]:
         """Each column and the first name in its field's annotation: `Instant` of `Instant | None`."""
-        return [(field.name, str(field.type).partition(" ")[0]) for field in fields(self.row)]  # type: ignore[arg-type]
+        of_row = fields(self.row)  # type: ignore[arg-type]  # a dataclass, which a type variable cannot say
+        return [(field.name, str(field.type).partition(" ")[0]) for field in of_row]
 
     def refold(self, events: Iterable[Recorded], rows: Mapping[Key, R] | None = None) -> dict[Key, R]:
         """The rows these events make, in memory."""

@@ -68,7 +68,7 @@ class View:
     def rows(self, model: ReadModel[R], where: str, *values: Any) -> Cursor[R]:
         """The rows of a read model, called `m`, for which `where` holds, and what order it asks for."""
         columns = ", ".join(f"m.{column}" for column in model.columns)
-        return self.ask(model.row, f"SELECT {columns} FROM {model.name} m WHERE {where}", *values)  # noqa: S608
+        return self.ask(model.row, f"SELECT {columns} FROM {model.name} m WHERE {where}", *values)  # noqa: S608 -- names of ours
 
     def gathered(self, *asked: Condition) -> tuple[Standings, list[list[Any]]]:
         """The standings, and the rows of several read models, in no order, in one question to the database.

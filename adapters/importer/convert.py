@@ -86,7 +86,7 @@ def _parsed(text: str, formats: Sequence[str], pivot: int | None, reason: str) -
                 return datetime.fromisoformat(text)
             if format in ("unix", "unix_ms"):
                 return datetime.fromtimestamp(float(text) / (1000 if format == "unix_ms" else 1), ZoneInfo("UTC"))
-            at = datetime.strptime(text, format)  # noqa: DTZ007 - the zone is the mapping's
+            at = datetime.strptime(text, format)  # noqa: DTZ007 -- the zone is the mapping's
         except (ValueError, OverflowError, OSError):
             continue
         if pivot is not None and "%y" in format:
@@ -111,7 +111,7 @@ def is_format(format: str) -> bool:
     if format in ("iso", "unix", "unix_ms"):
         return True
     try:
-        datetime.strptime(date(2001, 2, 3).strftime(format), format)  # noqa: DTZ007 - only the format is tried
+        datetime.strptime(date(2001, 2, 3).strftime(format), format)  # noqa: DTZ007 -- only the format is tried
     except (ValueError, re.error):
         return False
     return "%" in format

@@ -118,6 +118,12 @@ TOUCH = {"channel": "call"}
 FACTS = {"facts": {"city": "Москва"}}
 
 ITS, OTHER = "shop", "mail"
+
+
+def both(named: Callable[[World], Sent], more: Sent) -> Callable[[World], Sent]:
+    return lambda w: {**named(w), **more}
+
+
 ASKED: Mapping[tuple[str, str], Callable[[World], Sent]] = {
     ("register_source", "a source"): lambda w: {"name": f"source-{next(_numbers)}"},
     ("identify_customer", "a key of its source"): lambda w: {"source": ITS, "key": w.key()},
@@ -168,7 +174,7 @@ ASKED: Mapping[tuple[str, str], Callable[[World], Sent]] = {
     },
     ("expire_quarantined", "a value of its source"): lambda w: {"items": [w.aside()]},
     **{
-        (command, of): lambda w, named=named, more=more: {**named(w), **more}  # type: ignore[misc]
+        (command, of): both(named, more)
         for command, more in (("retract_fact", {"attribute": "last_name"}), ("release_identifier", END_POINT))
         for of, named in {
             "a key of its source": lambda w: {"source": ITS, "key": w.key()},
@@ -264,8 +270,8 @@ def test_what_commands_ask_of_roles_is_what_the_page_says() -> None:
 def test_without_a_good_key_nothing_is_answered(served: Served, authorization: str) -> None:
     for asked in {row.asked for row in ROUTES if row.cells["no key"] == "key"}:
         method, path = asked.split()
-        headers = {"Authorization": authorization.encode("latin-1")}
-        answer = served.client.request(method, re.sub("{.*}", "x", path), headers=headers)  # type: ignore[arg-type]
+        headers = [(b"Authorization", authorization.encode("latin-1"))]
+        answer = served.client.request(method, re.sub("{.*}", "x", path), headers=headers)
         assert answer.status_code == 401
         assert answer.headers["www-authenticate"] == "Bearer"
         assert answer.json()["type"] == "/problems/unauthenticated"

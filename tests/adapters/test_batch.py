@@ -231,7 +231,7 @@ def test_wherever_a_stream_is_cut_the_commands_are_the_same() -> None:
                 found = [each for n in range(0, len(sent), size) for each in cutter.cut(sent[n : n + size])]
                 found.extend(cutter.end())
                 assert not any(isinstance(each, HubError) for each in found)
-                assert [json.loads(each) for each in found] == commands  # type: ignore[arg-type]
+                assert [json.loads(each) for each in found if not isinstance(each, HubError)] == commands
 
 
 def test_too_many_batches_at_once_are_asked_to_come_again(shop: Served) -> None:

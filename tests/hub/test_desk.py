@@ -429,7 +429,7 @@ def test_a_slice_begun_after_the_one_before_was_written_sees_what_others_did_sin
     assert merge_event
 
 
-def test_only_keys_that_are_stored_are_remembered(make_hub: MakeHub) -> None:
+def test_only_keys_that_are_stored_are_remembered(make_hub: MakeHub, monkeypatch: pytest.MonkeyPatch) -> None:
     hub, other = make_hub(), make_hub()
     asked = [hub.intake.accept(hub.local, identify(key)) for key in ("mine", "theirs")]
     with other.pool.connection() as connection:
@@ -444,11 +444,11 @@ def test_only_keys_that_are_stored_are_remembered(make_hub: MakeHub) -> None:
     submit = hub.writer.submit
 
     def late(append: Any) -> Any:
-        hub.writer.submit = submit  # type: ignore[method-assign]
+        monkeypatch.setattr(hub.writer, "submit", submit)
         other.do(identify("theirs 2"))
         return submit(append)
 
-    hub.writer.submit = late  # type: ignore[method-assign]
+    monkeypatch.setattr(hub.writer, "submit", late)
     slice = hub.desk.begin(asked)
     drawn = set(slice.made)
     hub.desk.finish(slice)
@@ -486,19 +486,21 @@ def test_what_cannot_be_taken_in_is_told_by_path_and_reason(
     assert [(flaw.path, flaw.reason) for flaw in caught.value.flaws] == [(path, reason)]
 
 
-def test_a_refusal_that_rests_on_what_was_never_written_is_decided_again(make_hub: MakeHub) -> None:
+def test_a_refusal_that_rests_on_what_was_never_written_is_decided_again(
+    make_hub: MakeHub, monkeypatch: pytest.MonkeyPatch
+) -> None:
     hub, other = make_hub(), make_hub()
     a, b = opened(hub, "a", "b")
     merged = hub.do(merge(a, b))["events"][0]["event"]
     submit = hub.writer.submit
 
     def late(append: Any) -> Any:
-        hub.writer.submit = submit  # type: ignore[method-assign]
+        monkeypatch.setattr(hub.writer, "submit", submit)
         other.do(unmerge(merge=merged))
         other.do({"command": "lift_distinct", "customers": [a, b]})
         return submit(append)
 
-    hub.writer.submit = late  # type: ignore[method-assign]
+    monkeypatch.setattr(hub.writer, "submit", late)
     taking_back, joining = (hub.intake.accept(hub.local, each) for each in (unmerge(merge=merged), merge(a, b)))
     before = hub.desk.begin([taking_back])
     slice = hub.desk.begin([joining], before)

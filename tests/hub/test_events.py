@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 
 import pytest
 
-from hub.events import VOCABULARY, Envelope, Event, Vocabulary, encode
+from hub.events import VOCABULARY, Envelope, Event, Instant, Vocabulary, encode
 from hub.events.base import UnknownShape
 from hub.log import wire
 
@@ -106,7 +106,7 @@ def stored(schema: int, body: dict[str, Any], v: int = 1) -> bytes:
 def test_older_shapes_are_lifted_one_version_at_a_time(schema: int, body: dict[str, Any]) -> None:
     event, envelope, _ = private.decode("shelf_filled", stored(schema, body))
     assert event == ShelfFilled(shelf="7", height=2)
-    assert envelope == Envelope(5, "p", "local")  # type: ignore[arg-type]
+    assert envelope == Envelope(Instant(5), "p", "local")
 
 
 @pytest.mark.parametrize(
@@ -123,4 +123,4 @@ def test_a_shape_from_a_later_release_is_told_and_not_guessed(name: str, data: b
 
 
 def test_a_default_is_not_stored() -> None:
-    assert b"height" not in encode(ShelfFilled(shelf="7", height=1), Envelope(5, "p", "local"))  # type: ignore[arg-type]
+    assert b"height" not in encode(ShelfFilled(shelf="7", height=1), Envelope(Instant(5), "p", "local"))

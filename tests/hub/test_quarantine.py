@@ -239,7 +239,7 @@ def bad_fields() -> Iterator[dict[str, Any]]:
 
 COMMANDS = [
     lambda **fields: identify("1", **fields),
-    lambda **fields: identify(None, **fields),  # type: ignore[arg-type]
+    lambda **fields: identify(None, **fields),
     lambda **fields: touch("1", **fields),
     lambda **fields: touch(source="shop", **fields),
     lambda **fields: touch("1", direction="out", **fields),

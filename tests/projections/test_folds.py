@@ -118,7 +118,8 @@ def test_facts_do_not_depend_on_the_order_of_arrival(told: list[tuple[str, int]]
 
 
 def stated(**times: int) -> IdentifierStated:
-    return IdentifierStated(record=A, identifier=B, kind="phone", **times)  # type: ignore[arg-type]
+    spans = {name: Instant(time) for name, time in times.items()}
+    return IdentifierStated(record=A, identifier=B, kind="phone", **spans)
 
 
 def test_an_identifier_leads_to_its_record_for_its_time() -> None:

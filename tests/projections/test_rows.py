@@ -52,7 +52,7 @@ def a_history(log: Log) -> None:
 @pytest.mark.parametrize("model", READ_MODELS, ids=lambda model: str(model.name))
 def test_a_row_is_its_tables_columns(model: ReadModel[Any], connection: Connection[Any]) -> None:
     assert is_dataclass(model.row)
-    assert model.row.__dataclass_params__.frozen  # type: ignore[attr-defined]
+    assert model.row.__dataclass_params__.frozen  # type: ignore[attr-defined]  # typeshed has no word of it
     assert hasattr(model.row, "__slots__")
     columns = connection.execute(
         "SELECT attname FROM pg_attribute WHERE attrelid = to_regclass(%s) AND attnum > 0", (model.name,)
@@ -112,7 +112,7 @@ def test_rows_are_the_same_in_batches_of_any_size(
 
 
 def test_rows_folded_as_events_arrive_equal_those_folded_anew(
-    log: Log, connection: Connection[Any], fold: Callable[[], None]
+    log: Log, connection: Connection[Any], fold: Callable[[], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     append = log.append
 
@@ -121,7 +121,7 @@ def test_rows_folded_as_events_arrive_equal_those_folded_anew(
         fold()
         return done
 
-    log.append = append_and_fold  # type: ignore[method-assign]
+    monkeypatch.setattr(log, "append", append_and_fold)
     a_history(log)
     live = everything(connection)
     emptied(connection, *READ_MODELS)

@@ -150,7 +150,8 @@ class Log:
     ) -> str:
         """An identifier; answers its id."""
         normal, id = normal_form(kind, value, "RU"), new_id()
-        event = IdentifierStated(record=record, identifier=id, kind=kind, since=since, until=until)  # type: ignore[arg-type]
+        span = {name: Instant(each) for name, each in (("since", since), ("until", until)) if each is not None}
+        event = IdentifierStated(record=record, identifier=id, kind=kind, **span)
         self.say(event, when, (record, {"value": value, "normal": normal}, [self.fingerprint(kind, normal)]))
         return id
 

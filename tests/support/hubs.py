@@ -15,7 +15,7 @@ def source(name: str = "shop", **fields: Any) -> Sent:
     return {"command": "register_source", "name": name, **fields}
 
 
-def identify(key: str, **fields: Any) -> Sent:
+def identify(key: str | None, **fields: Any) -> Sent:
     return {"command": "identify_customer", "source": "shop", "key": key, **fields}
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from psycopg import Connection, sql
 
-from hub.events import Recorded, TouchRecorded
+from hub.events import Instant, Recorded, TouchRecorded
 from hub.rows import ReadModel
 from tests.support.events import Log, a_touch, new_id
 
@@ -49,7 +49,7 @@ def make_tables(owner: Connection[Any]) -> None:
 def say(log: Log, count: int, channel: str = "call") -> int:
     """So many touches; answers the head."""
     record = new_id()
-    return log.append((a_touch(record, channel), 0, ()) for _ in range(count))[0].head  # type: ignore[misc]
+    return log.append((a_touch(record, channel), Instant(0), ()) for _ in range(count))[0].head
 
 
 def rows(connection: Connection[Any], name: str = "tally") -> list[tuple[Any, ...]]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import shlex
 from dataclasses import dataclass, field
-from datetime import date
+from datetime import UTC, datetime
 from pathlib import Path
 
 from adapters.importer.suggest import headers, samples
@@ -20,13 +20,10 @@ PARTS = ("postcode", "region", "street", "house", "flat")  # Of an address.
 PASSPORT = ("passport_series", "passport_number")
 OF_A_TOUCH = ("amount", "quantity", "channel", "note")
 CHANNEL_OF_KIND = {"purchase": "shop", "visit": "visit", "call": "call"}
-LATIN = dict(
-    zip(
-        "абвгдеёжзийклмнопрстуфхцчшщъыьэюя",
-        "a,b,v,g,d,e,e,zh,z,i,y,k,l,m,n,o,p,r,s,t,u,f,kh,ts,ch,sh,shch,,y,,e,yu,ya".split(","),  # noqa: SIM905
-        strict=True,
-    )
-)
+LATIN = dict(zip("абвгдеёжзийклмнопрстуфхцчшщъыьэюя", (
+    "a", "b", "v", "g", "d", "e", "e", "zh", "z", "i", "y", "k", "l", "m", "n", "o", "p", "r", "s", "t", "u", "f",
+    "kh", "ts", "ch", "sh", "shch", "", "y", "", "e", "yu", "ya",
+), strict=True))  # fmt: skip
 
 
 @dataclass
@@ -128,7 +125,7 @@ class Draft:
         years = sorted(int(year) for text in column.unique() for year in re.findall(r"(?<!\d)(?:19|20)\d\d", text))
         if not years or all(text.isdigit() for text in column.unique()):
             return None
-        return "birth_date" if years[len(years) // 2] < date.today().year - 15 else "when"  # noqa: DTZ011 - a guess
+        return "birth_date" if years[len(years) // 2] < datetime.now(UTC).year - 15 else "when"
 
     def _is_number(self, column: Column) -> bool:
         return samples.number_of(column.samples, self._fields.comma_is_point)[1] >= samples.MOST

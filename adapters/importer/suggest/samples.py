@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
-from datetime import date
+from datetime import UTC, datetime
 from typing import NamedTuple
 
 from adapters.importer import convert
@@ -57,7 +57,7 @@ class Dates(NamedTuple):
     @property
     def pivot(self) -> int | None:
         """Two-digit years up to this one's are of this century."""
-        return date.today().year % 100 if any("%y" in format for format in self.formats) else None  # noqa: DTZ011
+        return datetime.now(UTC).year % 100 if any("%y" in format for format in self.formats) else None
 
     @property
     def has_offset(self) -> bool:

@@ -25,7 +25,7 @@ class Contract(DCBRecorderTestCase):
 
     __test__ = False
 
-    def runTest(self) -> None:  # noqa: N802
+    def runTest(self) -> None:  # noqa: N802 -- unittest's name
         """Asked for by unittest."""
 
 
