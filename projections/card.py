@@ -4,42 +4,26 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 from uuid import UUID
 
 from hub.clock import DAY, instant
 from hub.errors import Unknown
-from hub.events import (
-    CustomersMerged,
-    CustomersUnmerged,
-    Event,
-    FactsStated,
-    IdentifierReleased,
-    IdentifierStated,
-    Instant,
-    Recorded,
-    RecordId,
-    RecordOpened,
-    SourceRegistered,
-    TouchRecorded,
-)
-from hub.log.read import Scope, Snapshot
-from hub.rows import ReadModel
+from hub.events import FactsStated, Instant, Recorded, RecordId
 from hub.view import View, as_id, shown
 from projections.daily_counters import DailyCount, daily_counters
 from projections.facts import Fact, facts
 from projections.identifiers import Held, Identifier, holders, identifiers
 from projections.membership import Member, membership
+from projections.past import Past
 from projections.sources import sources
-
-_LATEST = (1 << 63) - 1
 
 
 @dataclass(frozen=True, slots=True)
 class Told:
-    """Everything a card is made of: rows of the customer's present members."""
+    """Everything a card is made of: rows of the customer's members, as they are or as they were."""
 
     members: Sequence[Member]  # In order of opening.
     facts: Sequence[Fact]
@@ -57,14 +41,14 @@ def card_of(
     Raises Unknown.
     """
     with view.snapshot():
-        past = None if as_of is None and known_at is None else _Past(view, as_of, known_at)
-        told = past.told(id) if past else _present(view, id)
+        past = None if as_of is None and known_at is None else Past(view, as_of, known_at)
+        told = _once(past, id) if past else _present(view, id)
         used = [row for row in told.facts if not row.retracted]
         opened = view.opened([row.position for row in used] + [row.position for row in told.identifiers])
         now = instant(as_of) if as_of else past.moment if past else view.now()
         current = [row for row in told.identifiers if row.current(now)]
         tags = _tags(view, current, opened)
-        held = past.holders(tags.values(), now) if past else holders(view, tags.values())
+        held = past.holders(tags.values()) if past else holders(view, tags.values())
     combined = dict(_facts(told, used, opened, view.periods.confirm_after))
     combined.pop("party", None)
     return {
@@ -103,117 +87,17 @@ def _present(view: View, id: str) -> Told:
     return Told(members, stated, points, days, {row.source: row.trust for row in trust}, position)
 
 
-class _Past:
-    """The rows as they were, folded again from the records' events by the same folds."""
-
-    def __init__(self, view: View, as_of: datetime | None, known_at: int | datetime | None) -> None:
-        self._snapshot: Snapshot = view.reader.snapshot(view.connection)
-        self._view = view
-        self._as_of = _LATEST if as_of is None else instant(as_of)
-        if known_at is None:
-            self.position = self._snapshot.head
-        elif isinstance(known_at, datetime):
-            self.position = self._position_at(instant(known_at))
-        else:
-            self.position = min(known_at, self._snapshot.head)
-        if isinstance(known_at, int):
-            self.moment = self._recorded_at(self.position)
-        else:
-            self.moment = view.now() if known_at is None else min(instant(known_at), view.now())
-
-    def told(self, id: RecordId) -> Told:
-        if (members := self._members([as_id(id)])[as_id(id)]) is None:
-            raise Unknown
-        records = [member.record for member in members]
-        trust = self._rows(sources, (SourceRegistered,), [f"source:{member.source}" for member in members], _LATEST)
-        return Told(
-            members,
-            self._rows(facts, facts.events, [f"facts:{record}" for record in records]),
-            self._points(records),
-            self._rows(daily_counters, (TouchRecorded,), [f"record:{record}" for record in records]),
-            {row.source: row.trust for row in trust},
-            self.position,
-        )
-
-    def holders(self, tags: Iterable[bytes], now: Instant) -> list[Held]:
-        """Who held what has these sealed tags, and which customer they were then."""
-        scopes = {Scope.of(IdentifierStated, tag=tag): tag for tag in tags}
-        self._snapshot.read(scopes)
-        found = [(tag, each) for scope, tag in scopes.items() for each in self._known(scope)]
-        records = list(dict.fromkeys(_record(each) for _, each in found))
-        members, points = self._members(records), {row.identifier: row for row in self._points(records)}
-        held = []
-        for tag, each in found:
-            assert isinstance(each.event, IdentifierStated)
-            row, customer = points.get(each.event.identifier), members[_record(each)]
-            if row is not None and customer is not None:
-                held.append(Held(str(UUID(bytes=tag)), customer[0].record, row))
-        return held
-
-    def _points(self, records: Iterable[RecordId]) -> list[Identifier]:
-        tags = [f"identifiers:{record}" for record in records]
-        return self._rows(identifiers, (IdentifierStated, IdentifierReleased), tags)
-
-    def _members(self, ids: Sequence[RecordId]) -> dict[RecordId, list[Member] | None]:
-        """The customer each record belonged to, in order of opening, by `known_at` alone; None: not opened yet."""
-        joined = {id: Scope.of(CustomersMerged, CustomersUnmerged, tag=f"member:{id}") for id in ids}
-        self._snapshot.read(joined.values())
-        events = {each.id: each for scope in joined.values() for each in self._known(scope, _LATEST)}
-        companions: dict[RecordId, Sequence[RecordId]] = {}
-        for id, scope in joined.items():
-            for each in self._known(scope, _LATEST):
-                assert isinstance(each.event, CustomersMerged | CustomersUnmerged)
-                companions[id] = next(part.members for part in each.event.components if id in part.members)
-        everyone = {
-            id: Scope.of(RecordOpened, tag=f"record:{id}")
-            for id in {*ids, *(r for c in companions.values() for r in c)}
-        }
-        self._snapshot.read(everyone.values())
-        for scope in everyone.values():
-            events.update((each.id, each) for each in self._known(scope, _LATEST))
-        rows = membership.refold(sorted(events.values(), key=lambda each: each.position))
-        return {
-            id: [replace(rows[(record,)], place=place) for place, record in enumerate(companions.get(id, (id,)))]
-            if (id,) in rows
-            else None
-            for id in ids
-        }
-
-    def _rows(
-        self,
-        model: ReadModel[Any],
-        types: Sequence[type[Event]],
-        tags: Iterable[str],
-        until: int | None = None,
-    ) -> list[Any]:
-        scopes = [Scope.of(*types, tag=tag) for tag in dict.fromkeys(tags)]
-        self._snapshot.read(scopes)
-        events = {each.position: each for scope in scopes for each in self._known(scope, until)}
-        return list(model.refold(events[position] for position in sorted(events)).values())
-
-    def _known(self, scope: Scope, until: int | None = None) -> Iterator[Recorded]:
-        as_of = self._as_of if until is None else until
-        for each in self._snapshot.of(scope):
-            if each.position <= self.position and each.occurred_at <= as_of:
-                yield each
-
-    def _recorded_at(self, position: int) -> Instant:
-        row = self._view.connection.execute(
-            "SELECT recorded_at FROM event WHERE log = %s AND position = %s",
-            (self._view.reader.log, position),
-        ).fetchone()
-        return Instant(row[0] if row else 0)
-
-    def _position_at(self, at: Instant) -> int:
-        """The last position recorded by then. Times ascend with positions, so a few looks find it."""
-        low, high = 0, self._snapshot.head
-        while low < high:
-            middle = (low + high + 1) // 2
-            if self._recorded_at(middle) <= at:
-                low = middle
-            else:
-                high = middle - 1
-        return low
+def _once(past: Past, id: str) -> Told:
+    members = past.members(as_id(id))
+    records = [member.record for member in members]
+    return Told(
+        members,
+        past.rows(facts, [f"facts:{record}" for record in records]),
+        past.identifiers(records),
+        past.rows(daily_counters, [f"record:{record}" for record in records]),
+        past.trust(member.source for member in members),
+        past.position,
+    )
 
 
 def _facts(
@@ -319,8 +203,3 @@ def _touches(days: Sequence[DailyCount]) -> dict[str, Any]:
         "last": shown(max((day.last for day in days), default=None)),
         "by_channel": dict(sorted(by_channel.items())),
     }
-
-
-def _record(recorded: Recorded) -> RecordId:
-    assert isinstance(recorded.event, IdentifierStated)
-    return recorded.event.record
