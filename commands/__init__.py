@@ -4,6 +4,7 @@ from commands.expire_quarantined import expire_quarantined
 from commands.identify_customer import identify_customer
 from commands.lift_distinct import lift_distinct
 from commands.merge_customers import merge_customers
+from commands.quarantine_touch import quarantine_touch
 from commands.record_touch import record_touch
 from commands.register_source import register_source
 from commands.release_identifier import release_identifier
@@ -16,6 +17,7 @@ CAPABILITIES = (
     register_source,
     identify_customer,
     record_touch,
+    quarantine_touch,
     retract_fact,
     release_identifier,
     merge_customers,

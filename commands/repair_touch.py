@@ -35,7 +35,10 @@ def _repairable(touch: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 class RepairTouch(Command):
-    """`touch` has the fields that were wrong or missing, and null for those to be left out; the others stay."""
+    """`touch` has the fields that were wrong or missing, and null for those to be left out; the others stay.
+
+    Of a message that was no touch nothing stays: `touch` is then all of it, made by a person who read the message.
+    """
 
     roles: ClassVar = frozenset({"operator", "steward", "local"})
 
@@ -72,7 +75,8 @@ def boundary(command: RepairTouch, known: Known) -> Boundary[Repairing]:
 
 
 def _mended(item: Waiting, mended: Mapping[str, Any]) -> RecordTouch:
-    told = {name: value for name, value in item.carrier.opened[0]["touch"].items() if name not in SAID_ONCE}
+    touch = item.carrier.opened[0].get("touch", {})  # A message a door set aside lies there under a name of its own.
+    told = {name: value for name, value in touch.items() if name not in SAID_ONCE}
     whole = {"command": "record_touch", "source": item.carrier.envelope.source, **told, **mended}
     try:
         return RecordTouch.model_validate_json(

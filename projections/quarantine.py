@@ -8,6 +8,7 @@ from typing import Any
 from uuid import UUID
 
 from hub.clock import DAY
+from hub.errors import Unknown
 from hub.events import (
     VOCABULARY,
     EventId,
@@ -19,6 +20,7 @@ from hub.events import (
     TouchRepaired,
     ValueRepaired,
 )
+from hub.quarantine import kept_aside
 from hub.rows import Key, ReadModel
 from hub.view import View, cursor_of, place, place_of, shown
 
@@ -97,6 +99,22 @@ def quarantined(
         "items": [_shown(row, view) for row in rows[:limit]],
         "next": cursor_of(last.position, last.item) if last else None,
     }
+
+
+def told_of(view: View, item: str) -> dict[str, Any]:
+    """One item that waits, and what was told, for whoever repairs it. Raises Unknown where it waits no more.
+
+    `told` is the value; or, in an object, the `touch`, or the `message` that was no touch.
+    """
+    with view.snapshot():
+        standings = view.standings()
+        row = view.rows(quarantine, "m.item = %s", item).fetchone()
+        standings.of(quarantine)
+        if row is None:
+            raise Unknown
+        carrier = view.opened([row.position])[row.position]
+    whole = isinstance(carrier.event, TouchQuarantined)
+    return {**_shown(row, view), "told": carrier.opened.get(0) if whole else kept_aside(carrier).get(row.item)}
 
 
 def _shown(row: QuarantineItem, view: View) -> dict[str, Any]:

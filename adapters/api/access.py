@@ -35,6 +35,7 @@ MAY: Mapping[str, frozenset[str]] = {
     "timeline": READERS,
     "contacts": READERS,
     "quarantine": READERS,
+    "quarantined_item": READERS,
     "log": frozenset({"compliance", "auditor"}),  # An auditor gets the evidence, without what was said.
     "read_models": EVERY_KEY,
     "metrics": frozenset({"admin", "auditor"}),  # How much is done, and how well; nothing about anybody.

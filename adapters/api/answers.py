@@ -199,6 +199,12 @@ class Waiting(Shape):
     expires_at: str = Field(description="When it is let go unless somebody repairs it.")
 
 
+class WaitingInFull(Waiting):
+    told: Any = Field(
+        description="What came: the value; or, in an object, the `touch`, or the `message` that was no touch."
+    )
+
+
 class LoggedSeal(Shape):
     """Personal data of an event: the SHA-256 that binds it to the log, and what it holds."""
 
@@ -274,6 +280,7 @@ SHAPES = (
     Page[Touch],
     Page[Contact],
     Page[Waiting],
+    WaitingInFull,
     Page[Logged],
     Page[ReadModelInFull],
     Status,

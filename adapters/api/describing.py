@@ -87,6 +87,9 @@ CONTACTS = _route("The contacts a customer had", 404, 422, answer=_page("Contact
 QUARANTINE = _route(
     "What could not be accepted and waits for repair, with reasons and age", 422, answer=_page("Waiting")
 )
+QUARANTINED = _route(
+    "One of them with what was told, for whoever repairs it", 404, 422, answer={"$ref": f"{_REF}WaitingInFull"}
+)
 LOG = _route(
     "The events of the log in order; `next` is the next page's `after`, and a page may be short or empty",
     404, 422,

@@ -37,7 +37,7 @@ from hub.view import View
 from projections.card import card_of
 from projections.contacts import contacts_of
 from projections.identifiers import find as holders_of
-from projections.quarantine import quarantined
+from projections.quarantine import quarantined, told_of
 from projections.timeline import timeline_of
 
 if TYPE_CHECKING:
@@ -171,6 +171,12 @@ def add_questions(app: FastAPI, hub: Hub) -> None:
         at_least: AtLeast = None,
     ) -> Response:
         return _json(await asked(at_least, lambda view: quarantined(view, limit, cursor, reason, source)))
+
+    @app.get("/v1/quarantine/{item}", **describing.QUARANTINED)
+    async def quarantined_item(
+        item: Annotated[str, Path(description="As the list names it.")], at_least: AtLeast = None
+    ) -> Response:
+        return _json(await asked(at_least, lambda view: told_of(view, _as_id(item))))
 
     @app.get("/v1/log", **describing.LOG)
     async def log(

@@ -65,7 +65,7 @@ class TouchRecorded(Event):
 
 
 class TouchQuarantined(Event):
-    """A touch whose record cannot be named. All of it lies in a seal of the house."""
+    """A touch whose record cannot be named, or a message that is no touch. All of it lies in a seal of the house."""
 
     item: str
     path: str

@@ -100,6 +100,10 @@ class World:
         """A touch of the channel's that waits in quarantine."""
         return self._item({"command": "record_touch", **TOUCH, "identifiers": {"phone": "12"}})
 
+    def unread(self) -> str:
+        """A message of the channel's that no touch could be made of."""
+        return self._item({"command": "quarantine_touch", **MESSAGE})
+
     def _item(self, command: dict[str, Any]) -> str:
         """What waits of a command; of one that names no source the channel tells it."""
         answer = self._served.hub.do(command) if "source" in command else self._served.done(command)
@@ -116,6 +120,7 @@ Sent = dict[str, Any]
 END_POINT = {"identifier": {"kind": "phone", "value": PHONE}}
 TOUCH = {"channel": "call"}
 FACTS = {"facts": {"city": "Москва"}}
+MESSAGE = {"path": "userId", "reason": "missing", "message": {"event": "Просмотр"}}
 
 ITS, OTHER = "shop", "mail"
 
@@ -153,6 +158,8 @@ ASKED: Mapping[tuple[str, str], Callable[[World], Sent]] = {
         "identifiers": {"email": "a@example.org"},
         "customer": w.record(OTHER),
     },
+    ("quarantine_touch", "a message of its source"): lambda w: {**MESSAGE, "source": ITS},
+    ("quarantine_touch", "a message of another source"): lambda w: {**MESSAGE, "source": OTHER},
     ("merge_customers", "two records of its source"): lambda w: {"customers": [w.record(), w.record()]},
     ("merge_customers", "records of two sources"): lambda w: {"customers": [w.record(), w.record(OTHER)]},
     ("unmerge_customers", "a merge"): lambda w: {"merge": w.merge()},
@@ -167,6 +174,10 @@ ASKED: Mapping[tuple[str, str], Callable[[World], Sent]] = {
     ("repair_touch", "a touch of its source, said to be of another source's record"): lambda w: {
         "quarantined": w.lost(),
         "touch": {"customer": w.record(OTHER), "identifiers": None},
+    },
+    ("repair_touch", "a message of its source that was no touch"): lambda w: {
+        "quarantined": w.unread(),
+        "touch": {**TOUCH, "key": w.key()},
     },
     ("repair_touch", "a touch nobody could be named for"): lambda w: {
         "quarantined": w.lost(),
@@ -195,6 +206,7 @@ OF: Mapping[str, Callable[[World], Sent]] = {
     "a key of its source": lambda w: {"json": {"source": ITS, "key": w.key()}},
     "a key of another source": lambda w: {"json": {"source": OTHER, "key": w.key(OTHER)}},
     "a phone": lambda w: {"json": {"identifiers": {"phone": PHONE}}},
+    "a value of its source": lambda w: {"id": w.aside()},
     "an empty one": lambda w: {"json": []},
 }
 
@@ -215,7 +227,7 @@ def test_a_route_answers_whom_the_page_says(shop: Served) -> None:
             continue  # By command, below.
         method, path = row.asked.split()
         asked = OF[row.of](world)
-        path = path.replace("{id}", asked.pop("id", ""))
+        path = re.sub("{.*}", asked.pop("id", ""), path)
         shop.hub.wait(before := shop.hub.head())
         for role, cell in row.cells.items():
             answer = asks(shop, role, method, path, **asked)

@@ -247,6 +247,7 @@ def test_the_description_names_every_command_and_every_route(shop: Served) -> No
         "/v1/customers/{id}/contacts",
         "/v1/log",
         "/v1/quarantine",
+        "/v1/quarantine/{item}",
         "/v1/read-models",
         "/v1/status",
     }

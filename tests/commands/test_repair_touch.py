@@ -116,6 +116,29 @@ def test_a_touch_that_fails_again_is_refused_and_waits(touch: dict[str, Any], fl
     assert str(decided.error) == flaws
 
 
+MESSAGE = {"channel": "call", "key": "8", "touch": {"key": "9"}, "facts": {"first_name": "Анна"}}
+unread = Happened(
+    Draft(TouchQuarantined(item=ITEM, path="userId", reason="missing"), (Secret(HOUSE, {"message": MESSAGE}),)),
+    LONG_AGO,
+    source="shop",
+)
+
+
+def test_of_a_message_that_was_no_touch_nothing_is_taken_over() -> None:
+    aside = Scenario(repair_touch).given(the_shop_speaks, unread)
+    end, _, touch = aside.when(told(channel="web", key="7")).then(TouchRepaired, RecordOpened, TouchRecorded)
+    assert isinstance(end.event, TouchRepaired)
+    assert end.secrets == (Secret(end.event.record, {"message": MESSAGE}),)
+    assert isinstance(touch.event, TouchRecorded)
+    assert (touch.event.channel, touch.secrets) == ("web", ())
+    assert touch.told is not None
+    assert (touch.told["occurred_at"], touch.told["source"]) == (LONG_AGO, "shop")
+    for incomplete, flaw in (({"key": "7"}, "touch.channel: missing"), ({"channel": "web"}, "touch.key: missing")):
+        refused = Scenario(repair_touch, aside.past).when(told(**incomplete)).error
+        assert isinstance(refused, Invalid)
+        assert str(refused) == flaw
+
+
 @pytest.mark.parametrize("name", ["source", "occurred_at", "id", "command", "correlation", "nonsense"])
 def test_who_said_it_and_when_is_not_to_be_mended(name: str) -> None:
     with pytest.raises(ValidationError):

@@ -15,13 +15,13 @@ from commands import CAPABILITIES
 from hub import clock
 from hub.clock import DAY
 from hub.decider import Principal
-from hub.errors import Forbidden, Invalid
+from hub.errors import Forbidden, Invalid, Unknown
 from hub.events import Instant
 from hub.identity.normalise import Unfit, birth_date, identifier
 from hub.quarantine import NotWaiting, kept_aside
 from hub.settings import Periods
 from hub.wiring import Hub
-from projections.quarantine import due, quarantined
+from projections.quarantine import due, quarantined, told_of
 from projections.timeline import timeline_of
 from tests.support.hubs import identify, source, touch, types
 
@@ -40,6 +40,11 @@ def waits(hub: Hub) -> list[dict[str, Any]]:
     with hub.view() as view:
         items: list[dict[str, Any]] = quarantined(view)["items"]
         return items
+
+
+def told(hub: Hub, item: dict[str, Any]) -> Any:
+    with hub.view() as view:
+        return told_of(view, item["item"])["told"]
 
 
 def repair(item: str, value: Any, **fields: Any) -> dict[str, Any]:
@@ -126,6 +131,37 @@ def test_a_touch_nobody_could_be_named_for_is_repaired(hub: Hub, connection: Con
     assert len({each.envelope.correlation for each in events.values()}) == 1
     with pytest.raises(NotWaiting):
         hub.do({**mend, "touch": {"key": "7"}})
+
+
+def test_a_message_that_is_no_touch_is_shown_and_becomes_the_touch_a_person_makes_of_it(
+    hub: Hub, connection: Connection[Any]
+) -> None:
+    message = {"event": "Просмотр", "userId": None, "when": [2025, {"month": 3}]}
+    aside = {"command": "quarantine_touch", "id": "m-1", "source": "shop", "path": "userId", "reason": "missing"}
+    lost = hub.do({**aside, "message": message, "occurred_at": "2025-03-01T12:00:00Z"})
+    assert hub.do({**aside, "message": message, "occurred_at": "2025-03-01T12:00:00Z"})["replayed"]
+    (item,) = waits(hub)
+    assert (item["record"], item["source"], item["path"], item["reason"]) == (None, "shop", "userId", "missing")
+    assert told(hub, item) == {"message": message}
+    assert seals(connection, lost["events"][0]["event"]) == 1
+    answer = hub.do({"command": "repair_touch", "quarantined": item["item"], "touch": {"key": "7", "channel": "web"}})
+    assert types(answer) == ["touch_repaired", "record_opened", "touch_recorded"]
+    assert waits(hub) == []
+    with hub.view() as view:
+        (made,) = timeline_of(view, answer["record"])["items"]
+    assert (made["occurred_at"], made["source"], made["content"]) == ("2025-03-01T12:00:00Z", "shop", {})
+    with pytest.raises(Unknown):
+        told(hub, item)
+    assert seals(connection, lost["events"][0]["event"]) == 0
+
+
+def test_who_repairs_sees_what_was_told(hub: Hub) -> None:
+    hub.do(identify("1", facts={"birth_date": "1985-02-30"}, identifiers={"phone": "12"}))
+    hub.do(touch(source="shop", identifiers={"phone": "13"}))
+    values = {item["path"]: told(hub, item) for item in waits(hub) if item["record"]}
+    assert values == {"facts.birth_date": "1985-02-30", "identifiers.phone": {"kind": "phone", "value": "12"}}
+    (lost,) = [told(hub, item) for item in waits(hub) if not item["record"]]
+    assert lost["touch"]["identifiers"] == {"phone": "13"}
 
 
 def test_a_list_told_with_a_touch_again_keeps_what_was_repaired_in_it(hub: Hub) -> None:
