@@ -6,11 +6,9 @@
 from __future__ import annotations
 
 import gc
-from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, Self
 
@@ -19,7 +17,7 @@ from psycopg import Connection
 from psycopg_pool import ConnectionPool
 
 from commands import CAPABILITIES
-from hub.counter import Counter, Failed, Pipeline
+from hub.counter import Counter
 from hub.database import READER, connect, explained, impatient, pool
 from hub.decider import Principal
 from hub.desk import Desk
@@ -42,6 +40,7 @@ from hub.receipts import Answer
 from hub.rows import ReadModel
 from hub.settings import USUAL, Periods, Settings
 from hub.slice import Asked
+from hub.stream import Stream
 from hub.texts import say
 from hub.vault import Vault
 from hub.verify import Verdict, verify
@@ -50,7 +49,6 @@ from projections import READ_MODELS
 from projections.card import card_of
 
 PATIENCE = 5.0  # Seconds to get a connection; then the database counts as away.
-SLICE = 500  # Commands decided and appended together; some 40 ms of lock.
 
 
 class Hub:
@@ -166,20 +164,11 @@ class Hub:
         self, commands: Iterable[bytes | Mapping[str, Any]], principal: Principal | None = None
     ) -> Iterator[Answer | HubError]:
         """Commands in order, each answered, or refused with the error it got; never more than four slices in memory."""
-        stream = self.stream(principal or self.local)
-        with ThreadPoolExecutor(1) as ahead:  # The next lines are checked while the database answers about these.
-            checked: deque[Future[list[Asked | HubError]]] = deque()
-            for lines in _slices(commands, SLICE):
-                checked.append(ahead.submit(stream.check, lines))
-                if len(checked) > 1:
-                    yield from stream.take(checked.popleft().result())
-            for last in checked:
-                yield from stream.take(last.result())
-        yield from stream.rest()
+        return self.stream(principal or self.local).answers(commands)
 
     def stream(self, principal: Principal) -> Stream:
         """Many commands of one sender."""
-        return Stream(self, principal)
+        return Stream(partial(self.accept, principal), self.desk, self.observers)
 
     def card(self, id: str) -> dict[str, Any]:
         """Who this record or customer is, as the read side knows it. Raises Unknown."""
@@ -247,61 +236,6 @@ class Hub:
                 connection.rollback()
                 connection.isolation_level = None
                 connection.read_only = None
-
-
-class Stream:
-    """Commands of one sender, burst by burst, answered in order."""
-
-    def __init__(self, hub: Hub, principal: Principal) -> None:
-        self._accepted, self._principal = hub.accept, principal
-        self._pipeline: Pipeline[list[Asked | HubError]] = Pipeline(hub.desk, hub.observers)
-        self._repeats = False
-
-    def check(self, lines: Iterable[bytes | Mapping[str, Any] | HubError]) -> list[Asked | HubError]:
-        """The commands, or what is wrong with them. A line may be an error already, to be answered in its place."""
-        return [line if isinstance(line, HubError) else self._accept(line) for line in lines]
-
-    def take(self, taken: list[Asked | HubError]) -> list[Answer | HubError]:
-        """Begin these; gives the answers that are due."""
-        asked = [each for each in taken if isinstance(each, Asked)]
-        for each in asked:  # Most senders say new things; one that repeats itself is noticed and looked up first.
-            each.look_up = self._repeats
-        return self._handed_out(self._pipeline.put(taken, asked))
-
-    def rest(self) -> list[Answer | HubError]:
-        """The answers to all that was begun."""
-        return self._handed_out(self._pipeline.rest())
-
-    def _handed_out(self, loads: list[list[Asked | HubError]]) -> list[Answer | HubError]:
-        answers = [_answer(each) for load in loads for each in load]
-        if answers:
-            self._repeats = any(isinstance(each, dict) and each["replayed"] for each in answers)
-        return answers
-
-    def _accept(self, line: bytes | Mapping[str, Any]) -> Asked | HubError:
-        try:
-            return self._accepted(self._principal, line)
-        except HubError as error:
-            return error
-
-
-def _answer(each: Asked | HubError) -> Answer | HubError:
-    if isinstance(each, HubError):
-        return each
-    if each.answer is not None:
-        return each.answer
-    return each.error if isinstance(each.error, HubError) else Failed()
-
-
-def _slices(items: Iterable[Any], size: int) -> Iterator[list[Any]]:
-    taken: list[Any] = []
-    for item in items:
-        taken.append(item)
-        if len(taken) == size:
-            yield taken
-            taken = []
-    if taken:
-        yield taken
 
 
 def main() -> None:

@@ -25,7 +25,7 @@ from hub.errors import Busy, HubError
 from hub.texts import say
 
 if TYPE_CHECKING:
-    from hub.wiring import Stream
+    from hub.stream import Stream
 
 ROOM = 1 << 20  # Bytes that may wait to be decided.
 BURST = 500  # Commands decided together.

@@ -15,7 +15,7 @@ from psycopg import Connection
 
 from commands.merge_customers import DeclaredDistinct
 from commands.unmerge_customers import NotAMember
-from hub import wiring
+from hub import stream
 from hub.errors import IdReused, Invalid, Unknown
 from hub.log.wire import Prepared
 from hub.wiring import Hub
@@ -246,7 +246,7 @@ def test_a_command_sent_again_while_it_is_written_is_answered_the_same(hub: Hub,
 
 
 def test_a_long_stream_holds_on_to_its_last_slices_only(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(wiring, "SLICE", 20)
+    monkeypatch.setattr(stream, "SLICE", 20)
     held = []
     for n, answer in enumerate(hub.do_many(touch(f"k{n % 7}") for n in range(400))):
         assert types(answer)[-1] == "touch_recorded"
