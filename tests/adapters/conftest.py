@@ -1,4 +1,4 @@
-"""A hub behind real HTTP, with a key for every role."""
+"""A hub by itself, as a process, and behind real HTTP with a key for every role."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ from adapters.api import create_app
 from adapters.api.connection import Connection
 from hub import Hub
 from hub.principals import ROLES
+from tests.support.serving import Server
 
 
 @dataclass(frozen=True)
@@ -66,6 +67,22 @@ def answering(app: FastAPI, protocol: type[Connection] = Connection) -> Iterator
     finally:
         server.should_exit = True
         thread.join()
+
+
+@pytest.fixture
+def hub(database_url: str, tmp_path: Path) -> Iterator[Hub]:
+    with Hub(database_url, tmp_path) as opened:
+        yield opened
+
+
+@pytest.fixture
+def server(folder: Path, database_url: str) -> Iterator[Server]:
+    """`hub serve`, started; a test may end it."""
+    server = Server(folder / "data", database_url)
+    server.start()
+    yield server
+    if server.process is not None:
+        server.end()
 
 
 @pytest.fixture

@@ -15,18 +15,15 @@ from psycopg import Connection, sql
 from hub import Hub
 from hub.principals import ROLES
 from tests.adapters.conftest import touch
+from tests.support.imports import mapping
 from tests.support.serving import Server
 
 NAME, PHONE, EMAIL, HANDLE = PERSONAL = "Канарейкина", "79031234567", "kanareikina@example.org", "kanareikina_tg"
 SPELLINGS = [each for value in PERSONAL for each in (value.lower(), value.encode().hex(), ascii(value)[1:-1])]
-MAPPING = """
-name = "crm"
-source = "crm"
-key = "id"
-occurred_at = { column = "day", type = "time", format = "%d.%m.%Y", zone = "Europe/Moscow" }
-[register]
-title = "CRM"
-[customer.facts]
+MAPPING = mapping(
+    "crm",
+    "id",
+    """[customer.facts]
 last_name = "surname"
 birth_date = { column = "born", type = "date", format = "%d.%m.%Y" }
 [customer.identifiers]
@@ -35,7 +32,8 @@ email = "mail"
 [[touch]]
 channel = { value = "call" }
 content.text = "text"
-"""
+""",
+)
 ROWS = f"""id,day,surname,born,phone,mail,text
 {PHONE},01.02.2026,{NAME},01.02.1980,+{PHONE},{EMAIL},{NAME}
 1,{NAME},{NAME},01.02.1980,+{PHONE},{EMAIL},{NAME}
@@ -68,15 +66,6 @@ def sayings() -> list[dict[str, Any]]:
             "reason": EMAIL,
         },
     ]
-
-
-@pytest.fixture
-def server(folder: Path, database_url: str) -> Iterator[Server]:
-    server = Server(folder / "data", database_url)
-    server.start()
-    yield server
-    if server.process is not None:
-        server.end()
 
 
 @pytest.fixture

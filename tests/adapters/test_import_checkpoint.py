@@ -7,7 +7,7 @@ import os
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,25 +16,14 @@ from psycopg import Connection
 
 import adapters.importer as importer
 from adapters.importer import Summary, import_file
-from adapters.importer.report import Progress
 from hub.database import connect
 from hub.wiring import Hub
 from tests.support.database import SharedServer
 from tests.support.hubs import recorded
+from tests.support.imports import interrupt, till
 
 ROOT = Path(__file__).parents[2]
-MAPPING = """
-name = "till"
-source = "till"
-key = "customer"
-occurred_at = { column = "day", type = "time", format = "%d.%m.%Y", zone = "Europe/Moscow" }
-[register]
-title = "Till"
-[[touch]]
-channel = { value = "shop" }
-kind = { value = "purchase" }
-data.amount = { column = "sum", type = "decimal" }
-"""
+MAPPING = till()
 BY_COLUMN = MAPPING.replace("[register]", '[row]\nid = "note"\n[register]')
 
 
@@ -82,6 +71,9 @@ class Import:
             process.communicate(timeout=60)
             return reached(connection)
 
+    def interrupt(self, hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
+        interrupt(hub, self.file, self.mapping, monkeypatch, report=self.report)
+
     def events(self) -> Counter[Any]:
         """What was written, but for ids and times of recording."""
         with Hub(self.url, self.folder) as hub, hub.view() as view, view.snapshot():
@@ -126,29 +118,12 @@ def test_an_import_killed_at_several_points_ends_as_one_that_was_not(
 
 
 @pytest.fixture
-def hub(database_url: str, tmp_path: Path) -> Iterator[Hub]:
-    with Hub(database_url, tmp_path) as hub:
-        yield hub
-
-
-@pytest.fixture
 def job(hub: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Import:
     """An import of 2,003 rows with a checkpoint every hundred."""
     monkeypatch.setattr(importer, "EVERY", 100)
     job = Import(hub.url, tmp_path)
     job.file.write_text("".join(lines(2_000)))
     return job
-
-
-def interrupt(hub: Hub, job: Import, monkeypatch: pytest.MonkeyPatch) -> None:
-    def interrupted(self: Progress, rows: int, read: Callable[[], int]) -> None:
-        if rows >= 1_700:
-            raise KeyboardInterrupt
-
-    with monkeypatch.context() as patched:
-        patched.setattr(Progress, "show", interrupted)
-        with pytest.raises(KeyboardInterrupt):
-            import_file(hub, job.file, job.mapping, report=job.report, progress=True)
 
 
 def go_on(hub: Hub, job: Import) -> Summary:
@@ -166,7 +141,7 @@ def test_it_goes_on_in_any_encoding_and_on_the_right_line(
     hub: Hub, job: Import, monkeypatch: pytest.MonkeyPatch, encoding: str
 ) -> None:
     job.file.write_bytes(job.file.read_bytes().decode().encode(encoding))
-    interrupt(hub, job, monkeypatch)
+    job.interrupt(hub, monkeypatch)
     summary = go_on(hub, job)
     assert summary.continued_at is not None
     assert summary.continued_at > 1
@@ -182,7 +157,7 @@ def test_it_goes_on_in_ndjson(hub: Hub, job: Import, monkeypatch: pytest.MonkeyP
     job.file.write_text(
         "".join(json.dumps(dict(zip(header.split(","), r.split(","), strict=True))) + "\n" for r in rows)
     )
-    interrupt(hub, job, monkeypatch)
+    job.interrupt(hub, monkeypatch)
     assert (go_on(hub, job).continued_at or 0) > 1
 
 
@@ -192,12 +167,12 @@ def test_it_goes_on_with_columns_separated_by_spaces_and_rows_told_apart_by_one(
     job.mapping.write_text(BY_COLUMN + '[file]\nformat = "spaces"\n')
     days = ("someday" if n % 97 == 5 else "01.02.2026" for n in range(2_003))
     job.file.write_text("customer day sum note\n" + "".join(f" {n % 31}  {d} 1 {n}\n" for n, d in enumerate(days)))
-    interrupt(hub, job, monkeypatch)
+    job.interrupt(hub, monkeypatch)
     assert (go_on(hub, job).continued_at or 0) > 1
 
 
 def test_a_file_that_moved_is_the_same_file(hub: Hub, job: Import, monkeypatch: pytest.MonkeyPatch) -> None:
-    interrupt(hub, job, monkeypatch)
+    job.interrupt(hub, monkeypatch)
     job.file = job.file.rename(job.folder / "other.csv")
     assert go_on(hub, job).continued_at
 
@@ -206,7 +181,7 @@ def test_a_file_that_moved_is_the_same_file(hub: Hub, job: Import, monkeypatch: 
 def test_what_has_changed_since_is_begun_anew(
     hub: Hub, job: Import, monkeypatch: pytest.MonkeyPatch, change: str
 ) -> None:
-    interrupt(hub, job, monkeypatch)
+    job.interrupt(hub, monkeypatch)
     match change:
         case "file":  # In the middle, and no longer than before.
             changed = job.file.read_text().replace(",1000.50,", ",1111.50,")
@@ -231,7 +206,7 @@ def test_one_begun_without_a_report_is_begun_anew_with_it(
 ) -> None:
     kept = job.report
     monkeypatch.setattr(job, "report", None)
-    interrupt(hub, job, monkeypatch)
+    job.interrupt(hub, monkeypatch)
     monkeypatch.setattr(job, "report", kept)
     assert go_on(hub, job).continued_at is None
 
@@ -245,7 +220,7 @@ def test_a_finished_import_is_read_again_when_asked_again(hub: Hub, job: Import)
 def test_where_a_checkpoint_on_the_way_is_missing_it_begins_anew(
     hub: Hub, job: Import, monkeypatch: pytest.MonkeyPatch, connection: Connection[Any]
 ) -> None:
-    interrupt(hub, job, monkeypatch)
+    job.interrupt(hub, monkeypatch)
     connection.execute("DELETE FROM import_checkpoint WHERE after_row = 200")
     assert go_on(hub, job).continued_at is None
 
@@ -253,7 +228,7 @@ def test_where_a_checkpoint_on_the_way_is_missing_it_begins_anew(
 def test_what_was_given_up_a_month_ago_is_forgotten(
     hub: Hub, job: Import, monkeypatch: pytest.MonkeyPatch, connection: Connection[Any]
 ) -> None:
-    interrupt(hub, job, monkeypatch)
+    job.interrupt(hub, monkeypatch)
     with connect(hub.url, as_writer=False, autocommit=True) as owner:
         owner.execute("UPDATE import_checkpoint SET saved_at = saved_at - interval '31 days'")
     job.mapping.write_text(MAPPING.replace("till", "other"))
@@ -266,7 +241,7 @@ def test_checkpoints_hold_nothing_a_row_could_be_guessed_from(
 ) -> None:
     from adapters.importer.identity import Identity
 
-    interrupt(hub, job, monkeypatch)
+    job.interrupt(hub, monkeypatch)
     (seen,) = connection.execute("SELECT seen FROM import_checkpoint ORDER BY after_row").fetchone() or (b"",)
     guessing = Identity("till", [], b"")
     guessing.of("till", ["0", "01.02.2026", "0.50", "0"])

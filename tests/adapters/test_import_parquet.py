@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import sys
-from collections.abc import Callable, Iterator
 from datetime import UTC, date, datetime, time
 from decimal import Decimal
 from pathlib import Path
@@ -15,33 +14,16 @@ import pytest
 
 import adapters.importer as importer
 from adapters.importer import FileError, import_file
-from adapters.importer.report import Progress
 from adapters.importer.rows import Broken, Layout, Place, rows_of
 from hub.texts import in_words
 from hub.wiring import Hub
+from tests.support.imports import interrupt, till
 
 pa = pytest.importorskip("pyarrow")
 pq = pytest.importorskip("pyarrow.parquet")
 
-MAPPING = """
-name = "till"
-source = "till"
-key = "customer"
-occurred_at = { column = "day", type = "time", format = "iso", zone = "Europe/Moscow" }
-[register]
-title = "Till"
-[[touch]]
-channel = { value = "shop" }
-kind = { value = "purchase" }
-data.amount = { column = "sum", type = "decimal" }
-"""
+MAPPING = till(day="iso")
 MOSCOW = ZoneInfo("Europe/Moscow")
-
-
-@pytest.fixture
-def hub(database_url: str, tmp_path: Path) -> Iterator[Hub]:
-    with Hub(database_url, tmp_path) as hub:
-        yield hub
 
 
 def written(folder: Path, columns: dict[str, Any], **how: Any) -> Path:
@@ -172,15 +154,7 @@ def test_an_interrupted_one_goes_on_by_row(hub: Hub, tmp_path: Path, monkeypatch
     monkeypatch.setattr(importer, "EVERY", 100)
     (tmp_path / "map.toml").write_text(MAPPING)
     file = written(tmp_path, purchases(2_000), row_group_size=300)
-
-    def interrupted(self: Progress, rows: int, read: Callable[[], int]) -> None:
-        if rows >= 1_700:
-            raise KeyboardInterrupt
-
-    with monkeypatch.context() as patched:
-        patched.setattr(Progress, "show", interrupted)
-        with pytest.raises(KeyboardInterrupt):
-            import_file(hub, file, tmp_path / "map.toml", progress=True)
+    interrupt(hub, file, tmp_path / "map.toml", monkeypatch)
     summary = import_file(hub, file, tmp_path / "map.toml")
     assert (summary.continued_at or 0) > 1
     assert summary.rows == summary.new + summary.replayed == 2_000

@@ -7,7 +7,6 @@ import os
 import subprocess
 import sys
 import tomllib
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -35,12 +34,6 @@ TRANSLITERATED = """id_klienta\tFamiliya\tImya\tOtchestvo\tData_rozhdeniya\tTele
 17\tSokolova\tAnna\tIgorevna\t1987-11-04\t+79123456781\ta@example.ru\tTomsk\t1200.50\t2026-02-14 10:00
 18\tPetrov\tIvan\tIvanovich\t1990-01-14\t+79123456782\t\tOmsk\t1300.00\t2026-02-15 11:00
 """
-
-
-@pytest.fixture
-def hub(database_url: str, tmp_path: Path) -> Iterator[Hub]:
-    with Hub(database_url, tmp_path) as hub:
-        yield hub
 
 
 def suggested(folder: Path, text: str, name: str = "rows.csv", encoding: str = "utf-8") -> tuple[Any, Suggestion]:

@@ -6,7 +6,7 @@ import csv
 import json
 import os
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from itertools import count, islice
 from pathlib import Path
 from typing import Any
@@ -20,19 +20,9 @@ from adapters.importer.rows import Broken, Layout, rows_of
 from adapters.importer.words import FLAWS, language
 from hub.texts import in_words
 from hub.wiring import Hub
+from tests.support.imports import till
 
-PURCHASES = """
-name = "till"
-source = "till"
-key = "customer"
-occurred_at = { column = "day", type = "time", format = "%d.%m.%Y", zone = "Europe/Moscow" }
-[register]
-title = "Till"
-[[touch]]
-channel = { value = "shop" }
-kind = { value = "purchase" }
-data.amount = { column = "sum", type = "decimal", point = ",", thousands = " " }
-"""
+PURCHASES = till(amount=', point = ",", thousands = " "')
 CUSTOMERS = """
 name = "crm"
 source = "crm"
@@ -46,12 +36,6 @@ birth_date = { column = "born", type = "date", format = "%d.%m.%Y" }
 phone = { column = "phones", split = ";", type = "phone", region = "US" }
 email = "mail"
 """
-
-
-@pytest.fixture
-def hub(database_url: str, folder: Path) -> Iterator[Hub]:
-    with Hub(database_url, folder) as hub:
-        yield hub
 
 
 Run = Callable[..., tuple[Summary, list[dict[str, Any]]]]

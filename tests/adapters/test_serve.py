@@ -27,15 +27,6 @@ from tests.support.serving import Server
 from tests.support.tally import until
 
 
-@pytest.fixture
-def server(folder: Path, database_url: str) -> Iterator[Server]:
-    server = Server(folder / "data", database_url)
-    server.start()
-    yield server
-    if server.process is not None:
-        server.end()
-
-
 def post(client: httpx2.Client, key: str, command: dict[str, Any]) -> httpx2.Response:
     return client.post("/v1/commands", json=command, headers={"Authorization": f"Bearer {key}"})
 

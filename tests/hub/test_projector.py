@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -28,7 +28,6 @@ from tests.support.tally import (
     emptied,
     exactly,
     fold,
-    make_tables,
     other,
     rows,
     say,
@@ -36,30 +35,7 @@ from tests.support.tally import (
     until,
 )
 
-pytestmark = pytest.mark.filterwarnings("ignore::ResourceWarning")
-
-
-@pytest.fixture
-def owner(owner: Connection[Any]) -> Connection[Any]:
-    """May change tables, and has those of the read models here."""
-    make_tables(owner)
-    return owner
-
-
-@pytest.fixture
-def pump(log: Log, owner: Connection[Any]) -> Iterator[Callable[..., Pump]]:
-    """Starts pumps, and stops them in the end."""
-    started: list[Pump] = []
-
-    def start(*models: ReadModel[Any], batch: int = 100) -> Pump:
-        one = Pump(log.connect, log.reader, models or (tally,), batch)
-        one.start()
-        started.append(one)
-        return one
-
-    yield start
-    for one in started:
-        one.stop()
+pytestmark = [pytest.mark.filterwarnings("ignore::ResourceWarning"), pytest.mark.usefixtures("tallies")]
 
 
 def leader(connection: Connection[Any]) -> int | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -22,9 +22,9 @@ from hub.rows import ReadModel
 from hub.view import View
 from projections import READ_MODELS
 from tests.support.events import Log
-from tests.support.tally import Tally, by_channel, exactly, fold, make_tables, other, rows, say, tally, until
+from tests.support.tally import Tally, by_channel, exactly, fold, other, rows, say, tally, until
 
-pytestmark = pytest.mark.filterwarnings("ignore::ResourceWarning")
+pytestmark = [pytest.mark.filterwarnings("ignore::ResourceWarning"), pytest.mark.usefixtures("tallies")]
 
 _ABOUT = """
     SELECT 'table', pg_get_userbyid(relowner), reloptions::text, obj_description(oid) FROM pg_class WHERE oid = {}
@@ -44,27 +44,6 @@ _ABOUT = """
 
 
 LOCKS = "FROM pg_locks WHERE database = (SELECT oid FROM pg_database WHERE datname = current_database())"
-
-
-@pytest.fixture
-def owner(owner: Connection[Any]) -> Connection[Any]:
-    make_tables(owner)
-    return owner
-
-
-@pytest.fixture
-def pump(log: Log, owner: Connection[Any]) -> Iterator[Callable[..., Pump]]:
-    """Starts pumps, and stops them in the end."""
-    started: list[Pump] = []
-
-    def start(*models: ReadModel[Any], batch: int = 100) -> Pump:
-        started.append(Pump(log.connect, log.reader, models, batch))
-        started[-1].start()
-        return started[-1]
-
-    yield start
-    for one in started:
-        one.stop()
 
 
 def anew(log: Log, model: ReadModel[Any] = tally, told: Callable[[Progress], None] = lambda _: None) -> Any:

@@ -17,16 +17,10 @@ from hub.pump import Pump
 from hub.rebuild import Progress, clear_leftovers, rebuild
 from hub.verify import Difference, Verdict, verify
 from tests.support.events import Log
-from tests.support.tally import by_channel, exactly, make_tables, other, rows, say, tally
+from tests.support.tally import by_channel, exactly, other, rows, say, tally
 
-pytestmark = pytest.mark.filterwarnings("ignore::ResourceWarning")
+pytestmark = [pytest.mark.filterwarnings("ignore::ResourceWarning"), pytest.mark.usefixtures("tallies")]
 BATCH = 10
-
-
-@pytest.fixture
-def owner(owner: Connection[Any]) -> Connection[Any]:
-    make_tables(owner)
-    return owner
 
 
 @pytest.fixture
