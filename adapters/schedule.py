@@ -95,7 +95,7 @@ class Schedule:
             try:
                 with self._connected(f"hub schedule {os.getpid()}") as connection:
                     self._serve(connection)
-            except psycopg.Error as error:  # Read-only for a while, perhaps; a thread that ended would not be missed.
+            except Exception as error:  # Read-only for a while, perhaps; a thread that ended would not be missed.
                 _log.warning("schedule", error=describe(error))
                 self._stopping.wait(LOOK)
 

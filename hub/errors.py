@@ -92,5 +92,5 @@ class Rejected(HubError):
     """A rule refuses this command. Each refusal is a subclass named after its rule."""
 
 
-class KeyDamaged(Rejected):
-    """The key of this record's personal data is damaged; restore it from a backup of the database."""
+class SealDamaged(Rejected):
+    """What is sealed of this record is damaged, or its key; restore it from a backup of the database."""

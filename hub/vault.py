@@ -21,6 +21,7 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from psycopg import Connection
 
+from hub.errors import SealDamaged
 from hub.events.base import uuid_bytes
 from hub.keys import KeyFile, framed
 
@@ -158,9 +159,12 @@ class Vault:
         return Sealed(record, retention, key.number, box, seal_digest(box))
 
     def open(self, key: RecordKey, event: bytes, n: int, box: bytes) -> dict[str, Any]:
-        """Decrypt a seal. Raises cryptography's InvalidTag when box, event or place do not belong together."""
+        """Decrypt a seal. Raises SealDamaged when box, event or place do not belong together."""
         bound = key.bound + event + _PLACE(n, key.number)
-        opened: dict[str, Any] = orjson.loads(key.cipher.decrypt(box[:NONCE_BYTES], box[NONCE_BYTES:], bound))
+        try:
+            opened: dict[str, Any] = orjson.loads(key.cipher.decrypt(box[:NONCE_BYTES], box[NONCE_BYTES:], bound))
+        except (InvalidTag, ValueError):
+            raise SealDamaged from None
         return opened
 
     def _unwrap(self, record: str, retention: int, number: int, epoch: int, wrapped: bytes) -> RecordKey | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import binascii
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, TypeVar
@@ -16,7 +16,7 @@ from psycopg import Connection, Cursor, IsolationLevel, sql
 from psycopg.pq import TransactionStatus
 
 from hub.clock import moment, now
-from hub.errors import Behind, Flaw, Invalid, ModelFailed, Unknown
+from hub.errors import Behind, Flaw, Invalid, ModelFailed, SealDamaged, Unknown
 from hub.events.base import Instant, Recorded
 from hub.log.read import Reader
 from hub.rows import ReadModel, row_cursor
@@ -114,7 +114,8 @@ class View:
                 recorded = reader.recorded(position, id, type, at, data)
                 found[position] = recorded._replace(opened=contents[position])
             if (key := keys.get(tuple(name))) is not None:
-                contents[position][n] = reader.vault.open(key, id, n, box)
+                with suppress(SealDamaged):
+                    contents[position][n] = reader.vault.open(key, id, n, box)
         return found
 
     def now(self) -> Instant:

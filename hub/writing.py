@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from hub.decider import Draft
-from hub.errors import Erased, KeyDamaged
+from hub.errors import Erased, SealDamaged
 from hub.events import Envelope, SealPointer, encode
 from hub.events.base import uuid_bytes
 from hub.log import wire
@@ -26,7 +26,7 @@ def prepare(line: Line, keys: Keys, types: EventTypes, vault: Vault) -> None:
         ]
     except KeyError:
         line.asked.error = Erased()
-    except KeyDamaged as damaged:
+    except SealDamaged as damaged:
         line.asked.error = damaged
 
 
@@ -42,7 +42,7 @@ def _prepared(
     seals, pointers, sealed_tags = [], [], []
     for n, secret in enumerate(draft.secrets):
         if (key := keys[secret.record]) is None:
-            raise KeyDamaged
+            raise SealDamaged
         seal = vault.seal(key, secret.record, id, n, secret.content, secret.retention)
         seals.append(seal)
         pointers.append(SealPointer(n, secret.record, secret.retention, seal.digest.hex()))

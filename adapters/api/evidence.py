@@ -7,9 +7,9 @@ from contextlib import suppress
 from typing import Any
 
 import orjson
-from cryptography.exceptions import InvalidTag
 
 from hub.database import load_queries
+from hub.errors import SealDamaged
 from hub.events import Instant
 from hub.events.base import uuid_text
 from hub.log.wire import inner_hash, tag_of
@@ -64,7 +64,7 @@ def _opened(view: View, rows: Sequence[Any]) -> Contents:
     found = {}
     for place, n, record, retention, number, box in boxes:
         if key := keys.get((record, retention, number)):
-            with suppress(InvalidTag, ValueError):
+            with suppress(SealDamaged):
                 found[place, n] = view.reader.vault.open(key, ids[place], n, box)
     return found
 

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 from psycopg import Connection
 
 from hub.database import load_queries
-from hub.errors import KeyDamaged
+from hub.errors import SealDamaged
 from hub.events.base import Event, Instant, Recorded, Vocabulary, uuid_text
 from hub.log.append import SQL as LOG_SQL
 from hub.log.recent import Item
@@ -131,7 +131,7 @@ class Reader:
     def open(self, connection: Connection[Any], found: Sequence[Recorded]) -> list[Recorded]:
         """The same events with sealed tags and with the content of every seal that still has its key, to decide on.
 
-        Only a decision that looks at what a damaged key keeps shut is refused for it.
+        Only a decision that looks at what is damaged, or under a damaged key, is refused for it.
         """
         places = [each.position for each in found]
         tags: dict[int, dict[bytes, int]] = {place: {} for place in places}
@@ -143,25 +143,29 @@ class Reader:
         opened: dict[int, dict[int, Mapping[str, Any]]] = {place: {} for place in places}
         damaged: dict[int, Mapping[int, Mapping[str, Any]]] = {}
         for place, n, record, retention, number, box in boxes:
-            if (key := keys.get((record, retention, number))) is not None:
+            if (record, retention, number) not in keys:
+                continue
+            try:
+                if (key := keys[record, retention, number]) is None:
+                    raise SealDamaged
                 opened[place][n] = self.vault.open(key, ids[place], n, box)
-            elif (record, retention, number) in keys:
+            except SealDamaged:
                 damaged[place] = _Damaged()
         contents = opened | damaged
         return [each._replace(sealed_tags=tags[each.position], opened=contents[each.position]) for each in found]
 
 
 class _Damaged(Mapping[int, Mapping[str, Any]]):
-    """What lies sealed under a damaged key. Whoever looks raises KeyDamaged: it is not to pass for never said."""
+    """Sealed, and damaged or under a damaged key. Looking raises SealDamaged: it is not to pass for never said."""
 
     def __getitem__(self, n: int) -> Mapping[str, Any]:
-        raise KeyDamaged
+        raise SealDamaged
 
     def __iter__(self) -> Iterator[int]:
-        raise KeyDamaged
+        raise SealDamaged
 
     def __len__(self) -> int:
-        raise KeyDamaged
+        raise SealDamaged
 
 
 class Snapshot:

@@ -52,9 +52,9 @@ ERRORS: Mapping[str, tuple[str, str]] = {
         "На эту команду уже отвечает другой запрос; повторите.",
     ),
     "erased": ("The personal data of this record was erased.", "Персональные данные этой записи стёрты."),
-    "key-damaged": (
-        "The key of this record's personal data is damaged; restore it from a backup of the database.",
-        "Ключ персональных данных этой записи повреждён; восстановите его из резервной копии базы данных.",
+    "seal-damaged": (
+        "What is sealed of this record is damaged, or its key; restore it from a backup of the database.",
+        "Персональные данные этой записи или их ключ повреждены; восстановите их из резервной копии базы данных.",
     ),
     "unknown": ("No such customer, record or event.", "Такого клиента, записи или события нет."),
     "unnameable": (

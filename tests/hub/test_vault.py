@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from psycopg import Connection
 
-from hub.errors import Erased, KeyDamaged
+from hub.errors import Erased, SealDamaged
 from hub.keys import KeyFile
 from hub.vault import RecordKey, Vault
 from hub.wiring import Hub
@@ -171,7 +171,7 @@ def test_what_a_damaged_key_keeps_shut_is_not_decided_on_and_not_written_anew(
     ]
     with Hub.open(database_url, tmp_path, follow=False) as hub:
         answers = list(hub.do_many(asked))
-        assert [isinstance(each, KeyDamaged) for each in answers] == [True] * 5 + [False] * 2
+        assert [isinstance(each, SealDamaged) for each in answers] == [True] * 5 + [False] * 2
         assert [isinstance(each, dict) and len(each["events"]) for each in answers[5:]] == [1, 1]
         assert connection.execute("SELECT record, key, wrapped FROM record_key").fetchall() == stored
         connection.execute("UPDATE record_key SET wrapped = %s WHERE record = %s", (whole, record))

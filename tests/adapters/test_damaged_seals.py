@@ -68,12 +68,12 @@ def test_timeline_and_quarantine_are_answered(damaged: Damaged) -> None:
     assert damaged.get("/v1/quarantine")["items"] == []
 
 
-@pytest.mark.parametrize(("language", "words"), [("en", "is damaged"), ("ru", "повреждён")])
+@pytest.mark.parametrize(("language", "words"), [("en", "is damaged"), ("ru", "повреждены")])
 def test_who_writes_is_told_in_words(damaged: Damaged, language: str, words: str) -> None:
     command = touch("1", facts={"first_name": "Анна"})
     answer = damaged.shop.do(command, headers={"Accept-Language": language})
     assert answer.status_code == 409
-    assert answer.json()["type"] == "/problems/refusals/key-damaged"
+    assert answer.json()["type"] == "/problems/refusals/seal-damaged"
     assert words in answer.json()["detail"]
     assert damaged.shop.do(touch("2", facts={"first_name": "Анна"})).status_code == 200
 
@@ -84,3 +84,23 @@ def test_the_verification_names_it(damaged: Damaged) -> None:
     told = CliRunner().invoke(app, ["audit", "verify"], env=place)
     assert told.exit_code == 1
     assert f"{KINDS['key_damaged'][0]} (record {damaged.record}, class 0, key 1)" in told.stdout
+
+
+def test_so_it_is_when_not_the_key_but_what_is_sealed_is_damaged(shop: Served) -> None:
+    record = shop.done(touch("1", **ANNA))["record"]
+    shop.hub.wait(shop.hub.head())
+    with shop.hub.pool.connection() as connection:
+        connection.execute(
+            "WITH whole AS (DELETE FROM seal WHERE record = %s RETURNING *)"
+            " INSERT INTO seal SELECT log, position, seal, record, class, key, set_byte(box, 20, get_byte(box, 20) # 1)"
+            " FROM whole",
+            (record,),
+        )
+    damaged = Damaged(shop, record)
+    assert list(damaged.get(f"/v1/customers/{record}")["facts"]) == ["city"]
+    (shown,) = damaged.get(f"/v1/customers/{record}/timeline")["items"]
+    assert shown["content"] == {}
+    seals = [each for event in damaged.get("/v1/log", role="compliance")["items"] for each in event["seals"]]
+    assert {each["content"] is None for each in seals if each["record"] == record} == {True}
+    answer = shop.do({"command": "retract_fact", "source": "shop", "key": "1", "attribute": "first_name"})
+    assert answer.json()["type"] == "/problems/refusals/seal-damaged"
