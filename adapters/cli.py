@@ -10,6 +10,7 @@ import typer
 from adapters import audit
 from adapters.demo.terminal import demo
 from adapters.importer.terminal import import_
+from adapters.outbound import terminal as feed
 from adapters.quarantine import quarantine
 from adapters.rebuild import rebuild
 from adapters.serve import serve
@@ -29,6 +30,7 @@ app = typer.Typer(
 key = typer.Typer(no_args_is_help=True, help=say("API keys.", "Ключи API."))
 app.add_typer(key, name="key")
 app.add_typer(audit.app, name="audit")
+app.add_typer(feed.app, name="feed")
 app.command("import")(import_)
 app.command("demo")(demo)
 app.command("rebuild")(rebuild)

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from psycopg import conninfo
 
 from adapters.jobs import overdue
+from adapters.outbound.places import FeedStanding, standings
 from adapters.runs import Run, begun, last_runs
 from hub.clock import moment
 from hub.database import load_queries
@@ -71,6 +72,7 @@ class Condition:
     migration: int
     keys: list[ApiKey]  # In force, and ending soon.
     disks: Mapping[str, Disk]  # `data`, and `database` where it lies on this machine's disks.
+    feeds: list[FeedStanding]
 
 
 def look(hub: Hub) -> Condition:
@@ -81,12 +83,12 @@ def look(hub: Hub) -> Condition:
         waiting, oldest = connection.execute(SQL["waiting"]).fetchone() or (0, None)
         guarded = guards(connection)
         postgres, name, size = connection.execute(SQL["database"]).fetchone() or ("", "", 0)
-        standings, runs = status(connection), last_runs(connection)
+        models, feeds, runs = status(connection), standings(connection), last_runs(connection)
         last = begun(connection)
     now = datetime.now(UTC)
     return Condition(
         heads,
-        standings,
+        models,
         runs,
         overdue(last, hub.installation.since, now, Settings.from_environment().zone),
         waiting,
@@ -98,6 +100,7 @@ def look(hub: Hub) -> Condition:
         hub.migration(),
         [key for key in hub.principals.all() if key.stands and key.expires_at < now + ENDING_SOON],
         disks(hub.data, hub.cluster),
+        feeds,
     )
 
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from adapters.condition import SLOW, Condition, look
 from adapters.measures import age, both, disk_space, span
+from adapters.outbound.words import failure
 from adapters.program import program
 from hub.errors import Busy, DatabaseMissing, HubError, MigrationMismatch, ServerFailed, WrongKeys
 from hub.texts import LANGUAGES, Told, in_words
@@ -82,6 +83,7 @@ def problems(condition: Condition) -> Iterator[Problem]:
                     "Пока хаб работает, оно догоняет само; посмотрите снова через минуту.",
                 ),
             )
+    yield from _of_feeds(condition)
     for run in condition.runs:
         if run.outcome == "failed":
             yield Problem(
@@ -123,6 +125,41 @@ def problems(condition: Condition) -> Iterator[Problem]:
                 both(
                     "Make room or enlarge it; when it is full nothing more is written, and nothing is lost.",
                     "Освободите или добавьте место; когда оно кончится, запись остановится, но ничего не пропадёт.",
+                ),
+            )
+
+
+def _of_feeds(condition: Condition) -> Iterator[Problem]:
+    for each in condition.feeds:
+        if each.disabled:
+            yield Problem(
+                "feed_disabled",
+                both(
+                    "The destination {f} wants no more events: it answered 410.",
+                    "Получатель {f} больше не ждёт событий: он ответил 410.",
+                    f=each.name,
+                ),
+                both(
+                    "Where that is a mistake, type: {p} feed resume {f}; else take it out of the file of feeds.",
+                    "Если это ошибка, наберите: {p} feed resume {f}; иначе уберите его из файла рассылок.",
+                    p=program(),
+                    f=each.name,
+                ),
+            )
+        elif each.lag_seconds > SLOW:
+            why = failure(each.error) if each.error else both("it takes its time", "он принимает медленно")
+            yield Problem(
+                "feed_behind",
+                both(
+                    "The destination {f} is behind by {a}: {w}.",
+                    "Получатель {f} отстаёт на {a}: {w}.",
+                    f=each.name,
+                    a=span(each.lag_seconds),
+                    w=why,
+                ),
+                both(
+                    "See to it there; the hub tries again by itself, and docs/feed.md says for how long.",
+                    "Разберитесь на той стороне; хаб повторяет сам, сколько — сказано в docs/feed.md.",
                 ),
             )
 

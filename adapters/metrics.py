@@ -15,7 +15,7 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from prometheus_client import CollectorRegistry, Counter, GCCollector, Histogram, ProcessCollector
-from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.exposition import choose_encoder
 from prometheus_client.registry import Collector
 
@@ -113,6 +113,7 @@ class _Present(Collector):
         )
         yield from _of_log(condition)
         yield from _of_models(condition)
+        yield from _of_feeds(condition)
         runs = condition.runs
         yield _gauge(
             "hub_job_failed",
@@ -186,6 +187,36 @@ def _of_models(condition: Condition) -> Iterable[Metric]:
         ("model", "state"),
         *(((m.name, state), float(m.state == state)) for m in models for state in STATES),
     )
+
+
+def _of_feeds(condition: Condition) -> Iterable[Metric]:
+    feeds = condition.feeds
+    yield _gauge("hub_feed_lag_events", "Events not sent yet.", ("feed",), *(((f.name,), f.lag) for f in feeds))
+    yield _gauge(
+        "hub_feed_lag_seconds",
+        "Since the oldest of them was recorded.",
+        ("feed",),
+        *(((f.name,), f.lag_seconds) for f in feeds),
+    )
+    yield _gauge(
+        "hub_feed_dead_letters",
+        "Events a destination did not take.",
+        ("feed",),
+        *(((f.name,), f.letters) for f in feeds),
+    )
+    yield _gauge(
+        "hub_feed_disabled",
+        "1 while a destination wants no more events.",
+        ("feed",),
+        *(((f.name,), float(f.disabled)) for f in feeds),
+    )
+    sent = CounterMetricFamily("hub_feed_sent", "Events acknowledged.", labels=("feed",))
+    failures = CounterMetricFamily("hub_feed_failures", "Times something was not taken.", labels=("feed",))
+    for each in feeds:
+        sent.add_metric((each.name,), each.sent)
+        failures.add_metric((each.name,), each.failures)
+    yield sent
+    yield failures
 
 
 def _gauge(name: str, help: str, labels: Sequence[str], *samples: tuple[Sequence[str], float]) -> Metric:

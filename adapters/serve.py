@@ -1,4 +1,4 @@
-"""`hub serve`: database, API, read side and schedule, in one tree of processes that starts and ends together."""
+"""`hub serve`: database, API, read side, schedule and feed, in one tree of processes that starts and ends together."""
 
 from __future__ import annotations
 
@@ -16,6 +16,8 @@ from adapters.api import create_app
 from adapters.api.connection import Connection
 from adapters.api.logs import configure
 from adapters.importer.words import language
+from adapters.outbound.destinations import destinations
+from adapters.outbound.places import enrol
 from adapters.tracing import traced
 from adapters.worker import Worker
 from hub import Hub, texts
@@ -39,6 +41,7 @@ def serve(say: Say) -> None:
 
 def _serve(say: Say) -> None:
     settings = Settings.from_environment()
+    feeds = destinations(settings)
     configure()
     with _listening(settings) as listening, Hub.open(settings.database_url, settings.data, follow=False) as hub:
         if hub.elsewhere:
@@ -47,9 +50,12 @@ def _serve(say: Say) -> None:
             tokens = hub.principals.first(lambda tokens: _keep(settings.data / FIRST_KEYS, tokens))
         for role, token in tokens.items():
             say(f"{role}: {token}", {"role": role, "key": token})
+        with hub.pool.connection() as connection:
+            enrol(connection, feeds)
         workers = [
             Worker("adapters.follower", hub.url, settings.data),
             Worker("adapters.schedule", hub.url, settings.data, nice=10),
+            *([Worker("adapters.outbound", hub.url, settings.data, nice=5)] if feeds else []),
         ]
         for worker in workers:
             worker.start()

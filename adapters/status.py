@@ -14,6 +14,7 @@ import psycopg
 from adapters.condition import Condition, look, version
 from adapters.health import Problem, closed, not_serving, problems
 from adapters.measures import age, both, counted, disk_space, listed, size_of, span, verbatim
+from adapters.outbound.places import FeedStanding
 from adapters.runs import Run
 from hub import Hub
 from hub.errors import HubError
@@ -154,6 +155,7 @@ def _rows(condition: Condition) -> list[tuple[Told, Told]]:
             if condition.keys
             else both("none ends soon", "скоро не истекают"),
         ),
+        *((both("feed", "рассылка"), _feed(each)) for each in condition.feeds),
         *((both("job", "задание"), _run(run)) for run in condition.runs),
         (both("guards", "защита"), both(*_GUARDS[condition.guards.state])),
         (both("disk", "диск"), listed([disk_space(disk) for disk in condition.disks.values()])),
@@ -165,6 +167,18 @@ def _standing(each: Standing) -> Told:
         return both("{m} has failed", "{m} остановлено", m=each.name)
     behind = ("{m} {n} events ({a}) behind", "{m} отстаёт на {n} ({a})")
     return both(*behind, m=each.name, n=counted(each.lag), a=span(each.lag_seconds))
+
+
+def _feed(each: FeedStanding) -> Told:
+    letters = (
+        both(", {n} dead letters", ", не доставлено: {n}", n=counted(each.letters)) if each.letters else both("", "")
+    )
+    if each.disabled:
+        return both("{f} is switched off{l}", "{f} отключена{l}", f=each.name, l=letters)
+    if not each.lag:
+        return both("{f} is up to date{l}", "{f}: всё отправлено{l}", f=each.name, l=letters)
+    words = ("{f} {n} events ({a}) behind{l}", "{f} отстаёт на {n} ({a}){l}")
+    return both(*words, f=each.name, n=counted(each.lag), a=span(each.lag_seconds), l=letters)
 
 
 def _run(run: Run) -> Told:
@@ -192,6 +206,7 @@ def _told(condition: Condition) -> dict[str, Any]:
         "migration": condition.migration,
         "database": {"postgres": condition.postgres, "where": condition.where, "bytes": condition.size},
         "read_models": [asdict(each) for each in condition.standings],
+        "feeds": [asdict(each) for each in condition.feeds],
         "quarantine": {"waiting": condition.waiting, "oldest_at": condition.oldest},
         "jobs": [asdict(run) for run in condition.runs],
         "jobs_overdue": condition.overdue,

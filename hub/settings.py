@@ -56,6 +56,7 @@ class Settings:
     periods: Periods
     rate: int  # HUB_RATE: requests and lines of batches a second, for each principal
     zone: ZoneInfo  # HUB_TIME_ZONE: whose clock nightly jobs follow
+    feeds: Path  # HUB_FEEDS: where the log is sent to, if there is such a file
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] | None = None) -> Settings:
@@ -75,8 +76,9 @@ class Settings:
             zone = ZoneInfo(env.get("HUB_TIME_ZONE") or "UTC")
         except (KeyError, ValueError, OSError):  # Unknown, no name at all, or that of a folder.
             raise Misconfigured(say("time_zone")) from None
+        data = Path(env.get("HUB_DATA") or ".hub").absolute()
         return cls(
-            Path(env.get("HUB_DATA") or ".hub").absolute(),
+            data,
             env.get("HUB_DATABASE_URL") or None,
             host.strip("[]"),
             int(port),
@@ -84,6 +86,7 @@ class Settings:
             Periods.told(env.get("HUB_CONFIRM_AFTER"), env.get("HUB_QUARANTINE_DAYS")),
             int(rate),
             zone,
+            Path(env.get("HUB_FEEDS") or data / "feeds.toml").absolute(),
         )
 
 

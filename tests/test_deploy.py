@@ -48,6 +48,7 @@ def labels_of(expression: str) -> set[str]:
 
 def test_every_metric_and_label_that_is_named_exists(shop: Served, connection: Connection[Any]) -> None:
     connection.execute("INSERT INTO job_run (job, due) VALUES ('tidy', now())")
+    connection.execute("INSERT INTO feed (name, position) VALUES ('crm', 0)")
     shop.done(touch("1"))
     shop.hub.wait(shop.hub.head())
     families = list(text_string_to_metric_families(shop.get("/metrics", role="auditor").text))

@@ -7,11 +7,13 @@ from contextlib import suppress
 from typing import Any
 
 import orjson
+from psycopg import Connection
 
 from hub.database import load_queries
 from hub.errors import SealDamaged
 from hub.events import Instant
 from hub.events.base import uuid_text
+from hub.log.read import Reader
 from hub.log.wire import inner_hash, tag_of
 from hub.view import View, shown
 
@@ -44,28 +46,31 @@ def events_of(
         query = SQL["of_record" if record else "of_log"]
         rows = view.connection.execute(query, asked, binary=True).fetchall()
         (head,) = view.connection.execute(SQL["head"], asked).fetchone() or (0,)
-        contents = _opened(view, rows[:limit]) if payload else {}
+        found = contents(view.connection, view.reader, rows[:limit]) if payload else {}
     if len(rows) > limit:
         next = rows[limit - 1][0]
     else:
         next = None if record or after + WINDOW >= head else after + WINDOW
     return {
-        "items": [_shown(row, contents, payload) for row in rows[:limit]],
+        "items": [_shown(row, found, payload) for row in rows[:limit]],
         "next": None if next is None else str(next),
     }
 
 
-def _opened(view: View, rows: Sequence[Any]) -> Contents:
-    """What the seals of these events hold, of those that can still be opened: erased and damaged ones cannot."""
-    asked = view.reader.log, [row[0] for row in rows]
-    boxes = view.connection.execute(SQL["seals"], asked, binary=True).fetchall()
-    keys = view.reader.vault.keys_named(view.connection, {row[2:5] for row in boxes})
+def contents(connection: Connection[Any], reader: Reader, rows: Sequence[Any]) -> Contents:
+    """What the seals of these events hold, of those that can still be opened: erased and damaged ones cannot.
+
+    A row begins with the event's position and id.
+    """
+    asked = reader.log, [row[0] for row in rows]
+    boxes = connection.execute(SQL["seals"], asked, binary=True).fetchall()
+    keys = reader.vault.keys_named(connection, {row[2:5] for row in boxes})
     ids = {row[0]: row[1] for row in rows}
     found = {}
     for place, n, record, retention, number, box in boxes:
         if key := keys.get((record, retention, number)):
             with suppress(SealDamaged):
-                found[place, n] = view.reader.vault.open(key, ids[place], n, box)
+                found[place, n] = reader.vault.open(key, ids[place], n, box)
     return found
 
 

@@ -167,7 +167,7 @@ def test_a_read_model_that_does_not_get_on_is_named_with_its_lag(told: Server, d
 
 
 SOUND = Condition(
-    {"main": Head(8, datetime.now(UTC))}, [], [], {}, 0, None, Guards("whole"), "18.6", "here", 1, 5, [], {}
+    {"main": Head(8, datetime.now(UTC))}, [], [], {}, 0, None, Guards("whole"), "18.6", "here", 1, 5, [], {}, []
 )
 
 
