@@ -11,7 +11,7 @@ import gc
 import sys
 from collections.abc import Callable, Sequence
 
-from bench import appends, bulk, http, merge, pipeline, read_side, under_load
+from bench import appends, bulk, feed, http, merge, pipeline, read_side, under_load
 from bench.support import Figure, show
 
 ALL: dict[str, Callable[[], Sequence[Figure]]] = {
@@ -22,6 +22,7 @@ ALL: dict[str, Callable[[], Sequence[Figure]]] = {
     "merge": merge.figures,
     "http": http.figures,
     "under_load": under_load.figures,
+    "feed": feed.figures,
 }
 QUICK: dict[str, Callable[[], Sequence[Figure]]] = {
     "appends": lambda: appends.figures(held_minutes=0.2),
@@ -31,6 +32,7 @@ QUICK: dict[str, Callable[[], Sequence[Figure]]] = {
     "merge": lambda: merge.figures(100_000),
     "http": http.figures,
     "under_load": lambda: under_load.figures(10, 100_000, 100_000),
+    "feed": lambda: feed.figures(10_000, 10),
 }
 
 

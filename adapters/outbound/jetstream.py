@@ -140,7 +140,8 @@ class JetStream:
         client, self._client = self._client, None
         if client is not None:
             with suppress(OSError, Error):
-                await client.close()
+                async with asyncio.timeout(CONNECT):
+                    await client.close()
 
 
 async def _nothing(_: Exception) -> None:

@@ -22,11 +22,10 @@ from hub.database import READER, connect
 from tests.adapters.conftest import Served
 from tests.adapters.test_metrics import scraped, value
 from tests.adapters.test_status import SOUND, of
-from tests.support.feeds import feeding, standing, webhook, written
+from tests.support.feeds import feeding, standing, until, webhook, written
 from tests.support.hubs import many, source, touch
 from tests.support.receiver import TAKEN, Receiver, receiving
 from tests.support.serving import Server
-from tests.support.tally import until
 
 STUCK = FeedStanding("crm", 7, 3, 7200.0, False, 7, 9, 9, datetime.now(UTC), "http_503", 2)
 
@@ -52,7 +51,7 @@ def test_a_served_hub_sends_what_it_is_told_and_again_after_its_feed_was_killed(
         with httpx2.Client(base_url=server.base, timeout=30) as client:
             for name in ("shop", "mail"):
                 client.post("/v1/commands", json=source(name), headers=key).raise_for_status()
-                until(lambda: sources(receiver)[-1:] == [name], 30)  # noqa: B023 -- asked at once
+                until(lambda: sources(receiver)[-1:] == [name])  # noqa: B023 -- asked at once
                 children = server.children()
                 assert len(children) == 3
                 os.kill(children[-1], signal.SIGKILL)

@@ -23,9 +23,8 @@ from psycopg import Connection
 from adapters.outbound import following, reading
 from adapters.outbound.places import SQL, letters
 from hub import Hub
-from tests.support.feeds import feeding, process, standing
+from tests.support.feeds import feeding, process, standing, until
 from tests.support.hubs import many, source, touch
-from tests.support.tally import until
 
 PROGRAM = shutil.which("nats-server", path=str(Path(sys.executable).parent)) or shutil.which("nats-server")
 TOKEN = "a-token-of-the-test"
@@ -46,7 +45,7 @@ class Nats:
         assert PROGRAM is not None
         command = [PROGRAM, "-a", "127.0.0.1", "-p", str(self.port), "-js", "-sd", str(self._store), "--auth", TOKEN]
         self._process = subprocess.Popen([*command, *more], stderr=subprocess.DEVNULL)
-        until(self._answers, 30)
+        until(self._answers)
 
     def stop(self, number: int = signal.SIGTERM) -> None:
         if self._process is not None:
@@ -147,7 +146,7 @@ def test_a_server_that_is_started_again_has_everything(
         until(lambda: standing(connection).tries > 1)
         assert standing(connection).error == "unreachable"
         server.start()
-        until(lambda: standing(connection).lag == 0, 30)
+        until(lambda: standing(connection).lag == 0)
     assert server.positions() == list(range(1, hub.head() + 1))
 
 
@@ -161,11 +160,11 @@ def test_killed_in_the_midst_of_it_nothing_is_lost_doubled_or_out_of_order(
         before = standing(connection).sent if round else 0
         with process(hub, stream(server)) as feed:
             many(hub, *(touch(f"{round}-{n}", data={"n": n}) for n in range(2_000)))
-            until(sent, 60)
+            until(sent)
             os.kill(feed.pid, signal.SIGKILL)
             feed.wait()
     with process(hub, stream(server)):
-        until(lambda: standing(connection).lag == 0, 60)
+        until(lambda: standing(connection).lag == 0)
     assert server.positions() == list(range(1, hub.head() + 1))
 
 

@@ -5,11 +5,13 @@ from __future__ import annotations
 import base64
 import json
 import os
+import re
 import signal
 import socket
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import nullcontext
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 from pathlib import Path
@@ -24,10 +26,11 @@ from adapters.outbound import following
 from adapters.outbound import webhook as hook
 from adapters.outbound.places import SQL, letters
 from hub import Hub
-from tests.support.feeds import OTHER, SECRET, feeding, process, standing, webhook
+from tests.support.feeds import OTHER, ROOT, SECRET, feeding, process, standing, until, webhook
 from tests.support.hubs import many, source, touch
 from tests.support.receiver import TAKEN, Answer, Got, Receiver, authority, receiving
-from tests.support.tally import until
+
+(FIVE_LINES,) = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "feed.md").read_text("utf-8"), re.DOTALL)
 
 
 @pytest.fixture
@@ -82,6 +85,10 @@ def test_another_library_verifies_the_signature_by_each_secret(hub: Hub, receive
             Webhook(secret).verify(got.body.replace(b"hub.", b"hub_"), dict(got.headers))
     with pytest.raises(WebhookVerificationError):
         Webhook("whsec_" + base64.b64encode(bytes(32)).decode()).verify(got.body, dict(got.headers))
+    for body in (got.body, got.body + b" "):
+        given = {"headers": got.headers, "body": body}
+        with nullcontext() if body == got.body else pytest.raises(AssertionError):
+            exec(FIVE_LINES.replace("whsec_…", SECRET), given)
     assert got.headers["webhook-id"] == got.event["id"]
     assert got.headers["content-type"] == "application/cloudevents+json; charset=utf-8"
     assert got.path == "/in?key=1"
@@ -320,7 +327,7 @@ def test_killed_in_the_midst_of_it_nothing_is_lost_and_the_order_is_kept(
     head = hub.head()
     for wanted in (50, 150, head):
         with process(hub, webhook(receiver.url)) as feed:
-            until(lambda: len({*receiver.positions}) >= wanted, 60)  # noqa: B023 -- asked at once
+            until(lambda: len({*receiver.positions}) >= wanted)  # noqa: B023 -- asked at once
             if wanted < head:
                 os.kill(feed.pid, signal.SIGKILL)
                 feed.wait()

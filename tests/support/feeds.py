@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,9 @@ from adapters.outbound.following import Feeder
 from adapters.outbound.places import FeedStanding, enrol, standings
 from hub import Hub
 from hub.settings import Settings
+from tests.support.tally import until as within
 
+until = partial(within, timeout=60.0)  # A feed passes through more hands than the read side.
 ROOT = Path(__file__).parents[2]
 SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSwMfKQ9r8GKYq="
 OTHER = "whsec_" + "QUJD" * 10
