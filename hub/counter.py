@@ -166,7 +166,7 @@ def told_of(error: Exception) -> HubError:
     if is_away(error):
         return Busy(say("database_away"))
     if isinstance(error, HubError):
-        return error
+        return error.kept()
     _log.error("a command failed: %s", describe(error))
     return Failed()
 

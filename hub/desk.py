@@ -72,17 +72,18 @@ class Desk:
     def finish(self, slice: Slice) -> None:
         """Wait until the slice is durable; decide lines again whose boundary moved. Then every line is answered."""
         if slice.append is not None:
-            try:
-                appended = slice.append.done.result()
-            except Conflict as conflict:
-                self._decide_again(slice, conflict)
-            except AlreadyAnswered:
-                self._again([line.asked for line in slice.lines])
-            except Exception as error:
-                for line in slice.lines:
-                    line.asked.error = error
-            else:
-                self._answer(slice, appended.first)
+            match slice.append.done.exception():
+                case None:
+                    self._answer(slice, slice.append.done.result().first)
+                case Conflict() as conflict:
+                    self._decide_again(slice, conflict)
+                case AlreadyAnswered():
+                    self._again([line.asked for line in slice.lines])
+                case Exception() as error:
+                    for line in slice.lines:
+                        line.asked.error = error
+                case error:
+                    raise error
         self._doubt(slice)
         self._answer_twins(slice.twins)
 
@@ -158,7 +159,7 @@ class Desk:
         except Exception as error:
             if not (foreseen or isinstance(error, HubError)):
                 raise
-            asked.error = error
+            asked.error = error.kept() if isinstance(error, HubError) else error
             if foreseen:
                 slice.doubtful.append(asked)
             return

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Self
 
 
 class HubError(Exception):
@@ -10,6 +11,10 @@ class HubError(Exception):
 
     def __str__(self) -> str:
         return super().__str__() or (self.__doc__ or "").strip()
+
+    def kept(self) -> Self:
+        """The same, to be kept as an answer: the frames it was raised through hold what will hold it, a whole slice."""
+        return self.with_traceback(None)
 
 
 class Misconfigured(HubError):

@@ -65,7 +65,7 @@ class Stream:
         try:
             return self._accepted(line)
         except HubError as error:
-            return error
+            return error.kept()
 
 
 def _answer(each: Asked | HubError) -> Answer | HubError:

@@ -41,7 +41,7 @@ class Walk:
             self.state = stop.value
             return None
         except HubError as error:
-            self.error = error
+            self.error = error.kept()
             return None
         self.scopes.extend(stage)
         return stage

@@ -27,7 +27,7 @@ def prepare(line: Line, keys: Keys, types: EventTypes, vault: Vault) -> None:
     except KeyError:
         line.asked.error = Erased()
     except SealDamaged as damaged:
-        line.asked.error = damaged
+        line.asked.error = damaged.kept()
 
 
 def _prepared(

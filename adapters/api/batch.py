@@ -220,5 +220,5 @@ def _shallow(line: Line) -> Line:
         try:
             check_depth(line)
         except HubError as error:
-            return error
+            return error.kept()
     return line

@@ -92,8 +92,8 @@ def add_commands(app: FastAPI, hub: Hub) -> None:
 
     @app.post("/v1/commands", **describing.COMMANDS)
     async def commands(request: Request) -> Response:
-        asked = hub.accept(_asker(request), await json_body(request))
-        return _json(await asyncio.wrap_future(hub.counter.submit(asked)))
+        body = await json_body(request)
+        return _json(await asyncio.wrap_future(hub.counter.submit(hub.accept(_asker(request), body))))
 
     @app.post("/v1/commands/batch", **describing.BATCH)
     async def batch(request: Request) -> Response:

@@ -146,7 +146,10 @@ class Writer:
                 if lost or isinstance(error, psycopg.errors.LockNotAvailable | psycopg.errors.DeadlockDetected):
                     self._away_since = self._away_since or time.monotonic()
                     if time.monotonic() > self._away_since + RECONNECT_FOR:
-                        raise Busy(say("database_away")) from error
+                        for append in group:
+                            if not append.done.done():
+                                _refuse(append, Busy(say("database_away")))
+                        return
                     time.sleep(0.1)
                     continue
                 if len(group) > 1:
@@ -302,6 +305,8 @@ def _accept(append: Append, appended: Appended) -> None:
 
 def _refuse(append: Append, error: BaseException) -> None:
     append.placed, append.predecessors = None, ()
+    if isinstance(error, psycopg.Error):  # Says where by itself; the frames it was raised through hold the append.
+        error = error.with_traceback(None)
     append.done.set_exception(error)
 
 
