@@ -34,7 +34,7 @@ def _fit(facts: Mapping[str, Any]) -> Mapping[str, Any]:
     flaws = [
         InitErrorDetails(type=_WRONG_TYPE if is_attribute(name) else _UNKNOWN, loc=(name,), input=None)
         for name, value in facts.items()
-        if not (is_attribute(name) and (value is None or _is_value(value, name)))
+        if not (is_attribute(name) and (value is None or is_value(value, name)))
     ]
     if flaws:
         raise ValidationError.from_exception_data("facts", flaws)
@@ -119,11 +119,11 @@ def _check_identifier(checked: Checked, kind: str, stated: Stated, path: str, kn
     return None
 
 
-def _is_value(value: Any, attribute: str) -> bool:
+def is_value(value: Any, attribute: str) -> bool:
     if attribute in CLEAR:
         return isinstance(value, str) and 0 < len(value) <= 200
     if isinstance(value, list):
-        return 0 < len(value) <= 100 and all(_is_value(each, attribute) for each in value)
+        return 0 < len(value) <= 100 and all(is_value(each, attribute) for each in value)
     if isinstance(value, dict):
         return attribute == "address" or attribute.startswith("x-")
     return isinstance(value, str | int | float | bool)

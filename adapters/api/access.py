@@ -30,6 +30,7 @@ READERS = frozenset({"operator", "steward", "compliance"})
 MAY: Mapping[str, frozenset[str]] = {
     "commands": EVERY_KEY,
     "batch": EVERY_KEY,
+    "segment": frozenset({"channel"}),
     "card": READERS | {"analyst"},  # An analyst gets it without personal values.
     "find": READERS,
     "timeline": READERS,
@@ -47,6 +48,13 @@ MAY: Mapping[str, frozenset[str]] = {
 class Guarded(APIRoute):
     """A route that answers only those the table allows."""
 
+    async def token(self, request: Request) -> str:
+        """The API key the request carries. Raises Unauthenticated."""
+        scheme, _, token = request.headers.get("authorization", "").partition(" ")
+        if scheme.lower() != "bearer":
+            raise Unauthenticated
+        return token.strip()
+
     def get_route_handler(self) -> Answer:
         allowed = MAY[self.name]
         # What takes the request as it is needs none of the framework's unpacking.
@@ -63,7 +71,7 @@ class Guarded(APIRoute):
             return asked
 
         async def guarded(request: Request) -> Response:
-            principal = await _principal(request)
+            principal = await _principal(request, await self.token(request))
             request.state.principal = principal
             if wait := request.app.state.rates.ask(principal.id):
                 raise TooManyRequests(wait)
@@ -83,12 +91,8 @@ def _check(given: QueryParams, known: Set[str]) -> None:
         raise Invalid(*flaws[:20])
 
 
-async def _principal(request: Request) -> Principal:
+async def _principal(request: Request, token: str) -> Principal:
     hub: Hub = request.app.state.hub
-    scheme, _, token = request.headers.get("authorization", "").partition(" ")
-    if scheme.lower() != "bearer":
-        raise Unauthenticated
-    token = token.strip()
     if remembered := hub.principals.remembered(token):
         return remembered
     return await run_in_threadpool(hub.principals.authenticate, token)

@@ -69,6 +69,12 @@ class Line(Answer):
     status: Literal[200]
 
 
+class Kept(Shape):
+    """What Segment's libraries are told: everything they sent is recorded, or waits in quarantine."""
+
+    success: Literal[True]
+
+
 class Member(Shape):
     record: str
     source: str
@@ -275,6 +281,7 @@ SHAPES = (
     Problem,
     Answer,
     Line,
+    Kept,
     Card,
     Page[Found],
     Page[Touch],

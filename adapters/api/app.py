@@ -10,7 +10,7 @@ from fastapi.openapi.utils import get_openapi
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import JSONResponse, Response
 
-from adapters.api import describing, problems, routes
+from adapters.api import describing, problems, routes, segment
 from adapters.api.access import Guarded
 from adapters.api.logs import Requests
 from adapters.api.rates import Rates
@@ -37,6 +37,7 @@ def create_app(hub: Hub, rate: int = RATE) -> FastAPI:
     problems.install(app)
     routes.add_commands(app, hub)
     routes.add_questions(app, hub)
+    segment.add_segment(app, hub)
     _describe(app)
     _expose(app, metrics)
     return app

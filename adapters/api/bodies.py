@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+import zlib
 
 from starlette.requests import ClientDisconnect, Request
 
@@ -23,21 +24,43 @@ async def json_body(request: Request) -> bytes:
     media_type(request, _JSON)
     if request.headers.get("content-encoding", "identity") != "identity":
         raise NotSupported
+    body = await arrived(request, LARGEST)
+    check_depth(body)
+    return body
+
+
+async def arrived(request: Request, most: int) -> bytes:
+    """The body as it arrives. Raises TooLarge beyond so many bytes, TooSlow, or BadRequest when it breaks off."""
     parts, size = [], 0
     try:
         async with asyncio.timeout(PATIENCE):
             async for part in request.stream():
                 size += len(part)
-                if size > LARGEST:
+                if size > most:
                     raise TooLarge
                 parts.append(part)
     except TimeoutError:
         raise TooSlow from None
     except ClientDisconnect:
         raise BadRequest from None
-    body = b"".join(parts)
-    check_depth(body)
-    return body
+    return b"".join(parts)
+
+
+def unzipped(body: bytes, most: int) -> bytes:
+    """What was gzipped, in one member or several. Raises TooLarge for more than so many bytes, or BadRequest."""
+    whole = b""
+    while body:
+        stream = zlib.decompressobj(wbits=31)
+        try:
+            whole += stream.decompress(body, most + 1 - len(whole))
+        except zlib.error:
+            raise BadRequest from None
+        if len(whole) > most:
+            raise TooLarge
+        if not stream.eof:
+            raise BadRequest
+        body = stream.unused_data
+    return whole
 
 
 def media_type(request: Request, allowed: tuple[str, ...]) -> str:

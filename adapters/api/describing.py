@@ -75,6 +75,22 @@ BATCH = _route(
     kinds=_BATCH,
     requestBody=_body(*_BATCH, schema={"type": "array", "items": _COMMAND}),
 )
+_SENT = {
+    "type": "object",
+    "description": "A batch, or one call with its own fields, as Segment's libraries send them; gzip allowed.",
+    "properties": {
+        "batch": {"type": "array", "items": {"type": "object"}},
+        "sentAt": {"type": "string"},
+        "writeKey": {"type": "string", "description": "The API key, where the request has no Authorization."},
+    },
+}
+SEGMENT = _route(
+    "What Segment's libraries send, answered when all of it is recorded or set aside",
+    400, 404, 408, 415, 422,
+    answer={"$ref": f"{_REF}Kept"},
+    requestBody=_body("application/json", schema=_SENT),
+    security=[{"writeKey": []}, {"key": []}],
+)  # fmt: skip
 CARD = _route("Who a customer is, now or as it was", 404, 422, answer={"$ref": f"{_REF}Card"})
 FIND = _route(
     "Everyone who holds an identifier, most recent first",
@@ -114,7 +130,8 @@ def complete(description: dict[str, Any]) -> dict[str, Any]:
         "discriminator": {"propertyName": "command", "mapping": mapping},
     }
     description["components"]["securitySchemes"] = {
-        "key": {"type": "http", "scheme": "bearer", "description": "An API key, as `hub key create` makes it."}
+        "key": {"type": "http", "scheme": "bearer", "description": "An API key, as `hub key create` makes it."},
+        "writeKey": {"type": "http", "scheme": "basic", "description": "A channel's API key as the user, no password."},
     }
     for path in description["paths"].values():
         for operation in path.values():

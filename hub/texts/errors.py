@@ -88,6 +88,10 @@ ERRORS: Mapping[str, tuple[str, str]] = {
         "The content type or encoding is not one that is taken here.",
         "Такой тип или кодирование содержимого здесь не принимаются.",
     ),
+    "larger-than-a-batch": (
+        "A batch has 500 KB at most, unpacked; send it in parts.",
+        "Пакет — не больше 500 КБ в распакованном виде; отправьте его частями.",
+    ),
     "too-large": ("This is larger than what is taken here.", "Это больше, чем здесь принимается."),
     "head-too-large": (
         "The address or the headers are larger than what is taken here.",

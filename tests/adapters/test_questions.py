@@ -239,6 +239,8 @@ def test_the_description_names_every_command_and_every_route(shop: Served) -> No
     for ref in union.values():
         assert ref.rpartition("/")[2] in described["components"]["schemas"]
     assert set(described["paths"]) == {
+        "/v1/channels/segment/v1/{call}",
+        "/v1/channels/segment/{call}",
         "/v1/commands",
         "/v1/commands/batch",
         "/v1/customers/{id}",
