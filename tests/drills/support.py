@@ -175,7 +175,8 @@ class Load:
     def __init__(self, servers: Sequence[Server], key: str, *, clients: int = 8, name: str = "") -> None:
         self._servers, self._key, self._name = list(servers), key, name
         self._clients = clients
-        self._stop, self._lock = Event(), Lock()
+        self._stop, self._flowing, self._lock = Event(), Event(), Lock()
+        self._flowing.set()
         self._failed = False
         self._acknowledged: list[tuple[Command, Answer]] = []
         self.count = self.asked_again = 0
@@ -190,6 +191,7 @@ class Load:
     def __exit__(self, error: object, *_: object) -> None:
         """Everything that was sent is answered first, unless the drill has failed."""
         self._stop.set()
+        self._flowing.set()
         self._failed = error is not None
         self._threads.shutdown()
         for each in self._running:
@@ -199,6 +201,13 @@ class Load:
         """Return when so many more were acknowledged."""
         wanted += self.count
         until(lambda: self.count >= wanted or any(each.done() for each in self._running))
+
+    @contextmanager
+    def paused(self) -> Iterator[None]:
+        """Nothing new is sent meanwhile: else what there is to reckon grows while it is reckoned."""
+        self._flowing.clear()
+        yield
+        self._flowing.set()
 
     def harvest(self) -> list[tuple[Command, Answer]]:
         """What was acknowledged since the last harvest."""
@@ -210,7 +219,7 @@ class Load:
         first, size = 0, BURST if n % 2 else 1
         servers = self._servers[n % len(self._servers) :] + self._servers[: n % len(self._servers)]
         with Caller(servers, self._key) as caller:
-            while not self._stop.is_set():
+            while self._flowing.wait() and not self._stop.is_set():
                 left = [touch(f"{self._name}{n}", first + each) for each in range(size)]
                 first += size
                 deadline = time.monotonic() + PATIENCE

@@ -76,7 +76,8 @@ def test_whatever_is_killed_comes_back_with_all_that_was_answered(folder: Path, 
                     returning.result()
                     probes = [works(server, key, touch(f"probe-{at}", n)) for at, server in enumerate(servers)]
                     line.back.append(time.monotonic() - began)
-                    books.ask_again(servers, key, load.harvest() + probes)
+                    with load.paused():
+                        books.ask_again(servers, key, load.harvest() + probes)
             books.ask_again(servers, key, load.harvest())
             line.took(load)
             line.settle(books.reckon(data))
