@@ -11,7 +11,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Literal
 from urllib.parse import SplitResult, urlsplit
 
 from adapters.api.access import MAY, READERS
@@ -25,43 +24,29 @@ from hub.settings import Settings
 KINDS = ("webhook", "nats")
 STARTS = ("beginning", "now")
 DAY = 24 * 60 * 60
-SEEN = frozenset(
-    {"content", "facts", "names", "quarantined", "value"}
-)  # In seals: what cards, timelines and the quarantine show.
-ALL_SEEN = MAY["log"] & READERS  # To whom the log is opened with everything in it.
+# What seals hold that cards, timelines and the quarantine show; and to whom the log is opened with everything in it.
+SEEN = frozenset({"content", "facts", "names", "quarantined", "value"})
+ALL_SEEN = MAY["log"] & READERS
 
 _COMMON = {
-    "name",
-    "kind",
-    "url",
-    "secret",
-    "secret_env",
-    "types",
-    "role",
-    "open",
-    "start",
-    "private",
-    "ca",
-    "give_up_after",
-}
+    "name", "kind", "url", "secret", "secret_env", "types", "role", "open", "start", "private", "ca", "give_up_after",
+}  # fmt: skip
 _OF_KIND = {"webhook": set[str](), "nats": {"subject", "stream", "create"}}
 _FORMS = {"webhook": ("https", "https://host/path"), "nats": ("tls", "tls://host:4222")}
 
 
 @dataclass(frozen=True)
 class Destination:
-    """One of the file. Raises nothing any more: what is here can be used."""
+    """One of the file, checked."""
 
     name: str
     kind: str
     url: SplitResult
-    secrets: tuple[bytes, ...] = field(
-        repr=False
-    )  # The first for signing and, until receivers have changed, the others.
+    secrets: tuple[bytes, ...] = field(repr=False)  # Each signs; a NATS token is one.
     types: frozenset[str] | None  # None: all.
     role: str | None
     open: Mapping[str, tuple[envelope.Path, ...]]  # By type.
-    start: Literal["beginning", "now"] | str
+    start: str  # One of STARTS.
     private: bool  # It may lie in a private network, or on this machine.
     ca: Path | None  # Who vouches for its certificate, instead of those the system trusts.
     give_up_after: int  # Seconds of failing after which an event is a dead letter.

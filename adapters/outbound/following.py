@@ -34,7 +34,7 @@ POLL = 1.0  # Seconds after which the log and the letters are looked at even if 
 BACK_OFF = 5.0  # Seconds until a feed whose database failed begins anew, at most.
 FIRST_PAUSE, LONGEST_PAUSE = 0.5, 600.0  # Seconds between two tries of a message: doubled each time.
 LONGEST_ASKED = 3_600.0  # Seconds that a destination may ask to be left alone.
-REFUSALS = 8  # Tries of a message that the destination finds fault with; some two minutes.
+REFUSALS = 8  # Tries of a message that the destination finds fault with; within a minute or so.
 LETTERS = 100  # Sent again between two pages.
 
 _log = structlog.get_logger()

@@ -27,6 +27,7 @@ from adapters.outbound.envelope import Message
 CONNECT = 5  # Seconds.
 ACKNOWLEDGED = 10.0  # Seconds for a page.
 DOUBLES = 10 * 60.0  # Seconds that a stream made here knows a message again.
+HEADERS = 100  # Bytes of a message's headers at most, without the name of the stream.
 TAKEN = ""
 
 
@@ -67,7 +68,7 @@ class JetStream:
                 await self._publish(client, messages)
                 await self._over.wait()
         except MaxPayloadError:
-            code, refused = "too_large", self._told[0] is None
+            code, refused = "too_large", True
         except NotFoundError:
             code = "no_stream"
         except (OSError, Error) as error:  # A TimeoutError and an SSLError are OSErrors.
@@ -83,11 +84,13 @@ class JetStream:
     async def _publish(self, client: Client, messages: Sequence[Message]) -> None:
         to, reply = self._to, f"{self._inbox}.{self._page}"
         for n, each in enumerate(messages):
-            if n and len(each.data) > client.max_payload:  # It comes first in the next page, and is refused there.
+            if len(each.data) + len(to.stream) + HEADERS > client.max_payload:  # Else the server hangs up.
+                if not n:
+                    raise MaxPayloadError
                 self._left -= len(messages) - n
                 if not self._left:
                     self._over.set()
-                return
+                return  # It comes first in the next page.
             headers = {"Nats-Msg-Id": each.id, "Nats-Expected-Stream": to.stream}
             await client.publish(f"{to.subject}.{each.type}", each.data, f"{reply}.{n}", headers)
 

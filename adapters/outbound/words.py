@@ -66,8 +66,8 @@ _FLAWS: Mapping[str, Both] = {
 _FAILURES: Mapping[str, Both] = {
     "unknown_host": ("its host is not known", "имя узла неизвестно"),
     "refused_address": (
-        "its host lies in a private or reserved network, which only private = true allows",
-        "узел в частной или служебной сети, это разрешает только private = true",
+        "its host lies in a private or reserved network; docs/feed.md says what private = true allows",
+        "узел в частной или служебной сети; что разрешает private = true, сказано в docs/feed.md",
     ),
     "unreachable": ("nobody answers there", "там никто не отвечает"),
     "timeout": ("it does not answer in time", "ответа нет вовремя"),
