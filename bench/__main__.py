@@ -11,7 +11,7 @@ import gc
 import sys
 from collections.abc import Callable, Sequence
 
-from bench import appends, bulk, feed, http, merge, pipeline, read_side, under_load
+from bench import appends, bulk, feed, http, merge, pipeline, read_side, segment, under_load
 from bench.support import Figure, show
 
 ALL: dict[str, Callable[[], Sequence[Figure]]] = {
@@ -21,6 +21,7 @@ ALL: dict[str, Callable[[], Sequence[Figure]]] = {
     "read_side": read_side.figures,
     "merge": merge.figures,
     "http": http.figures,
+    "segment": segment.figures,
     "under_load": under_load.figures,
     "feed": feed.figures,
 }
@@ -31,6 +32,7 @@ QUICK: dict[str, Callable[[], Sequence[Figure]]] = {
     "read_side": lambda: read_side.figures(60_000, 6_000),
     "merge": lambda: merge.figures(100_000),
     "http": http.figures,
+    "segment": segment.figures,
     "under_load": lambda: under_load.figures(10, 100_000, 100_000),
     "feed": lambda: feed.figures(10_000, 10),
 }

@@ -77,9 +77,9 @@ def folder() -> Iterator[Path]:
 
 
 @contextmanager
-def serving(data: Path) -> Iterator[Served]:
+def serving(data: Path, **environment: str) -> Iterator[Served]:
     """`hub serve` on this data folder, which is new."""
-    with process("-m", "hub", "serve", HUB_DATA=str(data)) as server:
+    with process("-m", "hub", "serve", HUB_DATA=str(data), **environment) as server:
         tokens = dict(line.split(": ", 1) for line in server.said if line.startswith(("admin: ", "operator: ")))
         register = json.dumps({"command": "register_source", "name": "shop"}).encode()
         asyncio.run(_all([command(tokens["admin"], register)], server.port, 1))
