@@ -12,7 +12,7 @@ from typing import Any
 
 import uvicorn
 
-from adapters.api import create_app
+from adapters.api.app import create_app
 from adapters.api.connection import Connection
 from adapters.api.logs import configure
 from adapters.importer.words import language

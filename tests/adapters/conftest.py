@@ -15,7 +15,7 @@ import pytest
 import uvicorn
 from fastapi import FastAPI
 
-from adapters.api import create_app
+from adapters.api.app import create_app
 from adapters.api.connection import Connection
 from hub import Hub
 from hub.principals import ROLES

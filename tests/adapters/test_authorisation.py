@@ -12,7 +12,7 @@ import httpx2
 import pytest
 from fastapi.routing import APIRoute
 
-from adapters.api import create_app
+from adapters.api.app import create_app
 from commands import CAPABILITIES
 from hub.principals import ROLES
 from tests.adapters.conftest import Served

@@ -17,8 +17,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from psycopg import Connection
 
-from adapters.api import create_app
 from adapters.api import segment as door
+from adapters.api.app import create_app
 from adapters.api.rates import Rates
 from adapters.inbound.segment import id_of, translate
 from hub import Hub, database, receipts

@@ -21,7 +21,7 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
 from adapters import tracing
-from adapters.api import create_app
+from adapters.api.app import create_app
 from hub.wiring import Hub
 from tests.adapters.conftest import answering, touch
 from tests.adapters.test_serve import post
