@@ -1,7 +1,8 @@
 """The log behind the contract of the `eventsourcing` library: applications of it can keep their events here too.
 
 Such an application has a log of its own name, with positions, lock and tree of its own; ids of its events are drawn
-here, and their data are the caller's bytes. This is the only module that knows the library.
+here, and their data are the caller's bytes. Its projections keep their position beside their rows. This is the only
+module that knows the library; docs/library.md shows an application.
 
     PERSISTENCE_MODULE=hub.log.recorder  HUB_DATABASE_URL=postgresql://…
 """
@@ -12,10 +13,10 @@ import os
 import socket
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from select import select
 from threading import RLock
-from typing import Any
+from typing import Any, NoReturn
 
 import psycopg
 from eventsourcing.dcb.api import (
@@ -29,7 +30,14 @@ from eventsourcing.dcb.api import (
     DCBSubscription,
 )
 from eventsourcing.dcb.persistence import DCBInfrastructureFactory
-from eventsourcing.persistence import IntegrityError, ProgrammingError, TrackingRecorder
+from eventsourcing.persistence import (
+    InfrastructureFactory,
+    IntegrityError,
+    ProgrammingError,
+    Tracking,
+    TrackingRecorder,
+)
+from eventsourcing.utils import Environment
 from psycopg import Connection
 
 from hub.clock import fresh_id
@@ -38,6 +46,7 @@ from hub.errors import Conflict
 from hub.log import wire
 from hub.log.append import SQL as LOG_SQL
 from hub.log.append import Append, Writer, channel
+from hub.log.positions import Positions
 from hub.log.read import EventTypes
 from hub.log.recent import Item
 
@@ -251,11 +260,8 @@ class Factory(DCBInfrastructureFactory[TrackingRecorder]):
 
     def __init__(self, env: Any) -> None:
         super().__init__(env)
-        url = self.env.get("HUB_DATABASE_URL") or os.environ.get("HUB_DATABASE_URL")
-        if not url:
-            raise ProgrammingError("HUB_DATABASE_URL must name the database")
+        self._url = url = url_in(self.env)
         refuse_own(self.env.name)
-        self._url: str = url
         self._pool = pool(url, 2)
         self._writer = Writer(lambda: connect(url))
 
@@ -269,6 +275,57 @@ class Factory(DCBInfrastructureFactory[TrackingRecorder]):
     def close(self) -> None:
         self._writer.close()
         self._pool.close()
+
+
+class ViewRecorder(TrackingRecorder):
+    """How far a projection is, and rows in tables of its own: a subclass writes both in one `transaction`."""
+
+    def __init__(self, positions: Positions) -> None:
+        self._positions = positions
+
+    @contextmanager
+    def transaction(self, tracking: Tracking | None = None) -> Iterator[Connection[Any]]:
+        """With a tracking, its position is written with whatever the caller writes; without one, for reading.
+
+        Raises the library's IntegrityError where the view has been at that position before.
+        """
+        with self._positions.transaction() as connection:
+            if tracking is not None and not self._positions.advance(
+                connection, tracking.application_name, tracking.notification_id
+            ):
+                raise IntegrityError(f"{tracking.application_name} {tracking.notification_id} is in the view already")
+            yield connection
+
+    def insert_tracking(self, tracking: Tracking) -> None:
+        with self.transaction(tracking):
+            pass
+
+    def max_tracking_id(self, application_name: str) -> int | None:
+        return self._positions.last(application_name)
+
+
+class Views(InfrastructureFactory[ViewRecorder]):
+    """How a projection of the library finds its view, by the projection's name, in the same database."""
+
+    def tracking_recorder(self, tracking_recorder_class: type[ViewRecorder] | None = None) -> ViewRecorder:
+        return (tracking_recorder_class or ViewRecorder)(Positions(url_in(self.env), self.env.name))
+
+    def aggregate_recorder(self, purpose: str = "events") -> NoReturn:
+        raise ProgrammingError("this log is for applications of eventsourcing.dcb")
+
+    def application_recorder(self) -> NoReturn:
+        self.aggregate_recorder()
+
+    def process_recorder(self) -> NoReturn:
+        self.aggregate_recorder()
+
+
+def url_in(env: Environment) -> str:
+    """Raises the library's ProgrammingError when no database is named."""
+    url = env.get("HUB_DATABASE_URL") or os.environ.get("HUB_DATABASE_URL")
+    if not url:
+        raise ProgrammingError("HUB_DATABASE_URL must name the database")
+    return url
 
 
 def refuse_own(name: str) -> None:
