@@ -16,6 +16,7 @@ from adapters.api.app import create_app
 from adapters.api.connection import Connection
 from adapters.api.logs import configure
 from adapters.importer.words import language
+from adapters.inbound.doors import doors_of
 from adapters.outbound.destinations import destinations
 from adapters.outbound.places import enrol
 from adapters.tracing import traced
@@ -42,6 +43,7 @@ def serve(say: Say) -> None:
 def _serve(say: Say) -> None:
     settings = Settings.from_environment()
     feeds = destinations(settings)
+    doors = doors_of(settings)
     configure()
     with _listening(settings) as listening, Hub.open(settings.database_url, settings.data, follow=False) as hub:
         if hub.elsewhere:
@@ -62,7 +64,7 @@ def _serve(say: Say) -> None:
         try:
             host, port = listening.getsockname()[:2]
             address = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
-            app = create_app(hub, settings.rate)
+            app = create_app(hub, settings.rate, doors)
             server = _Server(app, lambda: say(f"hub: {address}", {"address": address, "pid": os.getpid()}))
             with traced(hub, app):
                 server.run(sockets=[listening])  # It raises the signal that ended it once more, for us.

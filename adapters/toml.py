@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import tomllib
 from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
@@ -17,6 +18,14 @@ _KINDS: Mapping[type, tuple[str, str]] = {
     int: ("write a whole number, 1 or more", "запишите целое число не меньше 1"),
     list: ("write a list of texts, as in [\"a\", \"b\"]", "запишите список текстов: [\"a\", \"b\"]"),
 }  # fmt: skip
+_READABLE = (
+    "everybody on this machine can read the secret here: chmod 600 {file}, or use secret_env",
+    "секрет здесь может прочитать каждый на этой машине: chmod 600 {file} или используйте secret_env",
+)
+_NO_VARIABLE = (
+    "the variable {name} is not set; set it, or write another name",
+    "переменная {name} не задана; задайте её или напишите другое имя",
+)
 
 
 class Table:
@@ -57,6 +66,20 @@ class Table:
         if not isinstance(listed, list) or not all(isinstance(each, str) for each in listed):
             self.fail(key, told(_KINDS[list]))
         return tuple(listed)
+
+    def secrets(self, *, public: bool = False) -> tuple[str, ...]:
+        """Those in `secret`, and those that variables hold which `secret_env` names, several separated by spaces.
+
+        Raises Misconfigured where others than the hub's user and group can read them here, unless they are `public`.
+        """
+        found = self.texts("secret")
+        if found and not public and self.file.stat().st_mode & 0o007:
+            self.fail("secret", told(_READABLE, file=self.file))
+        for name in self.texts("secret_env"):
+            if not (value := os.environ.get(name)):
+                self.fail("secret_env", told(_NO_VARIABLE, name=name))
+            found = (*found, *value.split())
+        return found
 
     def choice(self, key: str, choices: Collection[str], default: str = "") -> str:
         found = self.text(key, default)

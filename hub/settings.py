@@ -57,6 +57,7 @@ class Settings:
     rate: int  # HUB_RATE: requests and lines of batches a second, for each principal
     zone: ZoneInfo  # HUB_TIME_ZONE: whose clock nightly jobs follow
     feeds: Path  # HUB_FEEDS: where the log is sent to, if there is such a file
+    channels: Path  # HUB_CHANNELS: the doors for foreign services, if there is such a file
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] | None = None) -> Settings:
@@ -87,6 +88,7 @@ class Settings:
             int(rate),
             zone,
             Path(env.get("HUB_FEEDS") or data / "feeds.toml").absolute(),
+            Path(env.get("HUB_CHANNELS") or data / "channels.toml").absolute(),
         )
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from fastapi import FastAPI, Request
@@ -12,9 +14,11 @@ from starlette.responses import JSONResponse, Response
 
 from adapters.api import describing, problems, routes, segment
 from adapters.api.access import Guarded
+from adapters.api.channels import add_channels
 from adapters.api.logs import Requests
 from adapters.api.rates import Rates
 from adapters.condition import version
+from adapters.inbound.doors import Door
 from adapters.metrics import Metrics
 from hub.settings import RATE
 
@@ -22,8 +26,11 @@ if TYPE_CHECKING:
     from hub import Hub
 
 
-def create_app(hub: Hub, rate: int = RATE) -> FastAPI:
-    """The application for this hub, which stays its owner's to close. `rate`: what a principal may ask a second."""
+def create_app(hub: Hub, rate: int = RATE, doors: Mapping[str, Door] = MappingProxyType({})) -> FastAPI:
+    """The application for this hub, which stays its owner's to close.
+
+    `rate`: what a principal may ask a second; `doors`: where foreign services deliver, by name.
+    """
     app = FastAPI(
         title="Hub", version=version(), docs_url=None, redoc_url=None, openapi_url=None, redirect_slashes=False
     )
@@ -36,6 +43,7 @@ def create_app(hub: Hub, rate: int = RATE) -> FastAPI:
     app.add_middleware(Requests, answered=metrics.answered)
     problems.install(app)
     routes.add_commands(app, hub)
+    add_channels(app, hub, doors)
     routes.add_questions(app, hub)
     segment.add_segment(app, hub)
     _describe(app)

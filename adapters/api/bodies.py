@@ -12,6 +12,7 @@ from adapters.api.problems import BadRequest, NotSupported, TooLarge, TooSlow
 from hub.errors import Flaw, Invalid
 
 LARGEST = 64 * 1024  # Bytes of one command.
+LARGEST_DELIVERY = 1 << 20  # Bytes of what a foreign service tells at once, many events perhaps.
 DEEPEST = 32
 PATIENCE = 10.0  # Seconds for the body of a single command.
 

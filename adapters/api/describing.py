@@ -24,6 +24,11 @@ def _body(*kinds: str, schema: Mapping[str, Any]) -> dict[str, Any]:
     return {"required": True, "content": {kind: {"schema": schema} for kind in kinds}}
 
 
+def _problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    content = {MEDIA_TYPE: {"schema": {"$ref": f"{_REF}Problem"}}}
+    return {status: {"description": TITLES[status][0], "content": content} for status in statuses}
+
+
 def _route(
     summary: str,
     *problems: int,
@@ -35,11 +40,7 @@ def _route(
     responses: dict[int | str, dict[str, Any]] = {
         200: {"description": "Done", "content": {kind: {"schema": answer} for kind in kinds}}
     }
-    for status in (*(() if open else (401, 403)), *problems, *(() if open else (429,)), 500, 503):
-        responses[status] = {
-            "description": TITLES[status][0],
-            "content": {MEDIA_TYPE: {"schema": {"$ref": f"{_REF}Problem"}}},
-        }
+    responses |= _problems(*(() if open else (401, 403)), *problems, *(() if open else (429,)), 500, 503)
     security: list[dict[str, list[str]]] = [] if open else [{"key": []}]
     return {"summary": summary, "responses": responses, "openapi_extra": {"security": security, **extra}}
 
@@ -91,6 +92,20 @@ SEGMENT = _route(
     requestBody=_body("application/json", schema=_SENT),
     security=[{"writeKey": []}, {"key": []}],
 )  # fmt: skip
+CHANNELS: Route = {
+    "summary": "What a foreign service delivers, signed in its own way; kept before it is answered, and only once",
+    "responses": {204: {"description": "Kept"}, **_problems(401, 404, 408, 413, 429, 500, 503)},
+    "openapi_extra": {
+        "security": [],
+        "requestBody": {
+            "required": True,
+            "content": {
+                "application/json": {"schema": {"type": ["object", "array"]}},
+                "application/x-www-form-urlencoded": {"schema": {"type": "object"}},
+            },
+        },
+    },
+}
 CARD = _route("Who a customer is, now or as it was", 404, 422, answer={"$ref": f"{_REF}Card"})
 FIND = _route(
     "Everyone who holds an identifier, most recent first",

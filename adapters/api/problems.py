@@ -67,6 +67,10 @@ class TooManyRequests(HubError):
         self.wait = wait  # Seconds.
 
 
+class Unsigned(HubError):
+    """This delivery is not signed with a secret of its channel."""
+
+
 class BadRequest(HubError):
     """The request cannot be understood."""
 
@@ -74,6 +78,7 @@ class BadRequest(HubError):
 STATUS: Mapping[type[HubError], int] = {
     BadRequest: 400,
     Unauthenticated: 401,
+    Unsigned: 401,
     Forbidden: 403,
     Unknown: 404,
     NoSuchPage: 404,
@@ -136,7 +141,7 @@ def response(error: HubError, language: str, headers: Mapping[str, str] | None =
     document = problem(error, language)
     sent = {"Content-Language": language, "Cache-Control": "no-store", **(headers or {})}
     if document["status"] == 401:
-        sent["WWW-Authenticate"] = "Bearer"
+        sent["WWW-Authenticate"] = "Signature" if isinstance(error, Unsigned) else "Bearer"
     if document["status"] == 503:
         sent["Retry-After"] = "1"
     if isinstance(error, TooManyRequests):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import binascii
-import os
 import re
 import ssl
 from collections.abc import Mapping
@@ -136,13 +135,7 @@ def _url(table: Table, kind: str, private: bool) -> SplitResult:
 
 def _secrets(table: Table, kind: str) -> tuple[bytes, ...]:
     """Standard Webhooks: 24 to 64 bytes, base64 behind `whsec_`. For NATS, a token as it is."""
-    told = table.texts("secret")
-    if told and table.file.stat().st_mode & 0o007:
-        table.fail("secret", flaw("readable", file=table.file))
-    for name in table.texts("secret_env"):
-        if not (value := os.environ.get(name)):
-            table.fail("secret_env", flaw("no_variable", name=name))
-        told = (*told, *value.split())
+    told = table.secrets()
     if kind == "nats":
         return tuple(each.encode() for each in told)
     key = "secret" if "secret" in table.read else "secret_env"

@@ -24,14 +24,6 @@ _FLAWS: Mapping[str, Both] = {
         'give it a secret of 24 to 64 bytes as "whsec_…" in base64, or name its variable as secret_env',
         "задайте секрет из 24–64 байтов как «whsec_…» в base64 или назовите переменную в secret_env",
     ),
-    "no_variable": (
-        "the variable {name} is not set; set it, or write another name",
-        "переменная {name} не задана; задайте её или напишите другое имя",
-    ),
-    "readable": (
-        "everybody on this machine can read the secret here: chmod 600 {file}, or use secret_env",
-        "секрет здесь может прочитать каждый на этой машине: chmod 600 {file} или используйте secret_env",
-    ),
     "ca": ("there are no certificates in PEM form in that file", "в этом файле нет сертификатов в виде PEM"),
     "no_type": ("{name} is no type of event; there are {known}", "{name} — не тип события; есть {known}"),
     "open_form": (

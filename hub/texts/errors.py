@@ -102,6 +102,10 @@ ERRORS: Mapping[str, tuple[str, str]] = {
         "This key asks faster than it may; ask again a little later.",
         "С этим ключом запросы идут чаще, чем разрешено; повторите чуть позже.",
     ),
+    "unsigned": (
+        "This delivery is not signed with a secret of its channel.",
+        "Это сообщение не подписано секретом своего канала.",
+    ),
     "bad-request": ("The request cannot be understood.", "Запрос невозможно понять."),
     # Refusals.
     "membership-changed": (

@@ -129,6 +129,14 @@ Older programs cannot open it; only a backup made by the older version leads bac
         "The read model {model} belongs to a newer release; rebuild it with that.",
         "Представление {model} принадлежит более новому выпуску; стройте его заново им.",
     ),
+    "door_unregistered": (
+        "The source of this channel is not registered; register it, and have this delivered again.",
+        "Источник этого канала не зарегистрирован; зарегистрируйте его и доставьте это снова.",
+    ),
+    "door_shut": (
+        "This could not be kept; deliver it again later.",
+        "Сохранить это не удалось; доставьте снова позже.",
+    ),
     "no_key": ("There is no such API key; see hub key list.", "Такого ключа API нет; см. hub key list."),
     "shutting_down": ("The hub is shutting down.", "Хаб останавливается."),
     "database_away": (

@@ -17,8 +17,11 @@ from fastapi import FastAPI
 
 from adapters.api.app import create_app
 from adapters.api.connection import Connection
+from adapters.inbound.doors import Door, doors_of
 from hub import Hub
 from hub.principals import ROLES
+from hub.settings import Settings
+from tests.adapters.inbound import senders
 from tests.support.serving import Server
 
 
@@ -69,6 +72,24 @@ def answering(app: FastAPI, protocol: type[Connection] = Connection) -> Iterator
         thread.join()
 
 
+def doors(folder: Path) -> dict[str, Door]:
+    """A door of every format, and one that believes everybody."""
+    (folder / "channels.toml").write_text(
+        "\n".join(
+            f'[{name}]\nformat = "{format}"\nsource = "{source}"\n{rest}'
+            for name, format, source, rest in (
+                ("bot", "telegram", "bot", f'secret = "{senders.BOT_SECRET}"'),
+                ("sms", "twilio", "sms", f'secret = "{senders.TWILIO_TOKEN}"\nurl = "{senders.TWILIO_URL}"'),
+                ("mailer", "sendgrid", "mailer", f'secret = "{senders.SENDGRID_PUBLIC}"'),
+                ("partner", "standard-webhooks", "shop", f'secret = "{senders.STANDARD_SECRET}"'),
+                ("anybody", "standard-webhooks", "shop", 'signature = "none"'),
+            )
+        )
+    )
+    (folder / "channels.toml").chmod(0o600)
+    return doors_of(Settings.from_environment({"HUB_DATA": str(folder)}))
+
+
 @pytest.fixture
 def hub(database_url: str, tmp_path: Path) -> Iterator[Hub]:
     with Hub(database_url, tmp_path) as opened:
@@ -95,7 +116,7 @@ def served(database_url: str, tmp_path: Path) -> Iterator[Served]:
             )[1]
             for role in ROLES
         }
-        app = create_app(hub)
+        app = create_app(hub, doors=doors(tmp_path))
         with answering(app) as base, httpx2.Client(base_url=base, timeout=30) as client:
             yield Served(hub, base, keys, client, app)
 

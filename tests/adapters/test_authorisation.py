@@ -212,6 +212,7 @@ OF: Mapping[str, Callable[[World], Sent]] = {
         "json": {"event": "Seen", "userId": "u-1", "messageId": f"m-{next(_numbers)}"},
     },
     "an empty one": lambda w: {"json": []},
+    "a door, not signed": lambda w: {"id": "bot", "json": {}},
 }
 
 
@@ -221,7 +222,7 @@ def asks(served: Served, role: str, method: str, path: str, **more: Any) -> http
     return served.ask(role, method, path, **more)
 
 
-STATUS = {"yes": 200, "masked": 200, "no": 403, "key": 401}
+STATUS = {"yes": 200, "masked": 200, "no": 403, "key": 401, "signed": 401}
 
 
 def test_a_route_answers_whom_the_page_says(shop: Served) -> None:

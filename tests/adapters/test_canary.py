@@ -15,6 +15,7 @@ from psycopg import Connection, sql
 from hub import Hub
 from hub.principals import ROLES
 from tests.adapters.conftest import touch
+from tests.adapters.inbound.senders import BOT_SECRET, TWILIO_TOKEN, TWILIO_URL, Sent, telegram, twilio
 from tests.support.imports import mapping
 from tests.support.serving import Server
 
@@ -34,6 +35,17 @@ channel = { value = "call" }
 content.text = "text"
 """,
 )
+DOORS = f"""
+[bot]
+format = "telegram"
+source = "shop"
+secret = "{BOT_SECRET}"
+[sms]
+format = "twilio"
+source = "shop"
+secret = "{TWILIO_TOKEN}"
+url = "{TWILIO_URL}"
+"""
 ROWS = f"""id,day,surname,born,phone,mail,text
 {PHONE},01.02.2026,{NAME},01.02.1980,+{PHONE},{EMAIL},{NAME}
 1,{NAME},{NAME},01.02.1980,+{PHONE},{EMAIL},{NAME}
@@ -66,6 +78,49 @@ def sayings() -> list[dict[str, Any]]:
             "reason": EMAIL,
         },
     ]
+
+
+def delivered() -> list[tuple[str, Sent]]:
+    """What services tell at the hub's doors, right and wrong."""
+    person = {"id": int(PHONE), "username": HANDLE, "first_name": NAME}
+    told: list[dict[str, Any]] = [
+        {
+            "message": {
+                "from": person,
+                "date": 1,
+                "text": EMAIL,
+                "contact": {"user_id": int(PHONE), "phone_number": PHONE},
+            }
+        },
+        {"message": {"from": person, "chat": {"type": "group", "title": NAME}}},
+        {NAME: {"from": person}},
+        {"message": {"from": {NAME: PHONE}}},
+        {"message": {"from": person, "date": "4000000000000000"}, NAME: EMAIL},
+    ]
+    updates = [telegram({"update_id": n, **each}) for n, each in enumerate(told)]
+    forms: list[dict[str, str]] = [
+        {"MessageSid": NAME, "From": f"+{PHONE}", "Body": EMAIL},
+        {"MessageSid": PHONE, "MessageStatus": NAME, "To": NAME},
+        {"CallSid": EMAIL, "CallStatus": PHONE, "From": HANDLE},
+        {NAME: PHONE},
+    ]
+    return [
+        *(("bot", each) for each in (*updates, telegram(NAME.encode()))),
+        *(("sms", twilio(each)) for each in forms),
+    ]
+
+
+def deliver(heard: Heard, door: str, sent: Sent) -> httpx2.Response:
+    return heard.ask("channel", "POST", f"/v1/channels/{door}", content=sent.body, headers=sent.headers)
+
+
+@pytest.fixture
+def folder(folder: Path) -> Path:
+    """With the doors of the hub that is started there."""
+    (folder / "data").mkdir()
+    (folder / "data" / "channels.toml").write_text(DOORS)
+    (folder / "data" / "channels.toml").chmod(0o600)
+    return folder
 
 
 @pytest.fixture
@@ -106,6 +161,9 @@ def tell(heard: Heard) -> list[str]:
     for name in ("shop", "mail"):
         heard.done("admin", {"command": "register_source", "name": name, "title": NAME})
     records = [heard.done("operator", each)["record"] for each in sayings()]
+    for door, sent in delivered():
+        assert deliver(heard, door, sent).status_code == 204
+        assert deliver(heard, door, sent._replace(headers={"Content-Type": NAME.encode().hex()})).status_code == 401
     merge = heard.done("steward", {"command": "merge_customers", "customers": records[:2], "reason": NAME})
     heard.done("steward", {"command": "unmerge_customers", "merge": merge["events"][0]["event"], "reason": EMAIL})
     return records
