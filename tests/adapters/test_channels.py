@@ -14,7 +14,8 @@ import structlog
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from adapters.api import bodies, create_app
+from adapters.api import bodies
+from adapters.api.app import create_app
 from hub import Hub
 from hub.counter import Counter
 from hub.errors import Busy
