@@ -134,6 +134,7 @@ class Writer:
     def _commit(self, group: list[Append]) -> None:
         """Commit the group; when it fails as a whole, each append alone, so that only the poison fails."""
         while True:
+            began = time.monotonic()
             try:
                 self._attempt(group)
                 self._away_since = None
@@ -144,7 +145,7 @@ class Writer:
                 )
                 lost = isinstance(error, psycopg.Error) and not in_order
                 if lost or isinstance(error, psycopg.errors.LockNotAvailable | psycopg.errors.DeadlockDetected):
-                    self._away_since = self._away_since or time.monotonic()
+                    self._away_since = self._away_since or began
                     if time.monotonic() > self._away_since + RECONNECT_FOR:
                         for append in group:
                             if not append.done.done():
