@@ -21,7 +21,11 @@ _OWN = [
 ]
 # Clouds tell secrets of the machine there; link-local ones, such as 169.254.169.254, are never allowed anyhow.
 _METADATA = [
-    ip_network(each) for each in ("168.63.129.16/32", "100.100.100.200/32", "192.0.0.0/24", "fd00:ec2::/32")
+    ip_network(each)
+    for each in (
+        "168.63.129.16/32", "100.100.100.200/32", "192.0.0.0/24", "fd00:ec2::/32", "fd00:c1::a9fe:a9fe/128",
+        "fd20:ce::254/128",
+    )
 ]  # fmt: skip
 # Of IPv6 only what is given out for the world, without what carries an IPv4 address inside, or is for documents.
 _WORLD = ip_network("2000::/3")

@@ -136,9 +136,11 @@ def _url(table: Table, kind: str, private: bool) -> SplitResult:
 def _secrets(table: Table, kind: str) -> tuple[bytes, ...]:
     """Standard Webhooks: 24 to 64 bytes, base64 behind `whsec_`. For NATS, a token as it is."""
     told = table.secrets()
-    if kind == "nats":
-        return tuple(each.encode() for each in told)
     key = "secret" if "secret" in table.read else "secret_env"
+    if kind == "nats":
+        if len(told) > 1:
+            table.fail(key, flaw("one_token"))
+        return tuple(each.encode() for each in told)
     try:
         secrets = tuple(base64.b64decode(each.removeprefix("whsec_"), validate=True) for each in told)
     except (binascii.Error, ValueError):

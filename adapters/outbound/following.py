@@ -13,6 +13,7 @@ import socket
 import time
 from collections.abc import Callable, Sequence
 from contextlib import closing
+from functools import partial
 from threading import Event as Flag
 from threading import Thread
 from typing import Any
@@ -57,7 +58,11 @@ class Feeder:
         self, hub: Hub, destination: Destination, carrying: Callable[[Destination], Carrier] = carrier
     ) -> None:
         self._hub, self._name, self._patience = hub, destination.name, destination.give_up_after
-        self._pages, self._carrier = Pages(hub, destination), carrying(destination)
+        self._pages, self._opens = Pages(hub, destination), bool(destination.open)
+        self._carrying = partial(carrying, destination)
+        self._carrier = self._carrying()
+        self._failed, self._refusals = 0, 0  # Which position failed last, and how often it was itself refused.
+        self._letters_failed, self._letters_from = 0, 0.0
         self._stopping, self._rung = Flag(), Flag()
         self._bell, self._ear = socket.socketpair()
         self._thread = Thread(target=self._run, name=f"hub-feed-{destination.name}", daemon=True)
@@ -122,7 +127,8 @@ class Feeder:
         done = 0
         while done < len(messages) and not self._stopping.is_set():
             try:
-                count = self._carrier.carry(messages[done:])
+                again = messages[done].position == self._failed  # Alone, so that what is behind it goes out once.
+                count = self._carry(messages[done : done + 1] if again else messages[done:])
             except Failure as failure:
                 if not self._gives_up(connection, messages[done], failure):
                     return  # The page is read again: meanwhile something in it may have been erased.
@@ -131,6 +137,19 @@ class Feeder:
             done += count
             position = reached if done == len(messages) else messages[done - 1].position
             connection.execute(SQL["sent"], {"name": self._name, "position": position, "count": count})
+            if self._opens:
+                return  # As after a failure.
+
+    def _carry(self, messages: Sequence[Message]) -> int:
+        try:
+            return self._carrier.carry(messages)
+        except Failure:
+            raise
+        except Exception as error:  # Counts as well: uncounted it would be tried for ever, and nobody be told.
+            _log.error("feed", feed=self._name, position=messages[0].position, error=describe(error))
+            self._carrier.close()
+            self._carrier = self._carrying()
+            raise Failure("broken") from None
 
     def _gives_up(self, connection: Connection[Any], message: Message, failure: Failure) -> bool:
         """Whether the message is a dead letter by now; else this returns when it may be tried again."""
@@ -139,27 +158,38 @@ class Feeder:
         _log.warning("feed", feed=self._name, position=message.position, error=failure.code, tries=tries)
         if failure.gone:
             return False
-        if seconds >= self._patience or (failure.refused and tries >= REFUSALS):
+        if self._failed != message.position:
+            self._failed, self._refusals = message.position, 0
+        self._refusals += failure.refused
+        if seconds >= self._patience or self._refusals >= REFUSALS:
             connection.execute(SQL["died"], {"name": self._name, "position": message.position, "event": message.id})
             return True
-        pause = min(FIRST_PAUSE * 2 ** min(tries - 1, 30), LONGEST_PAUSE) * random.uniform(0.5, 1.0)  # noqa: S311 -- so that not all come at once
-        self._rest(connection, pause if failure.wait is None else min(failure.wait, LONGEST_ASKED))
+        self._rest(connection, _pause(self._refusals if failure.refused else tries, failure))
         return False
 
     def _send_letters(self, connection: Connection[Any]) -> None:
-        """Each letter that is to be sent again is tried once; after a failure that is not its own, no more are."""
-        asked = [position for (position,) in connection.execute(SQL["asked"], (self._name, LETTERS))]
-        for message in self._pages.at(connection, asked) if asked else ():
-            about = {"name": self._name, "position": message.position}
+        """Each letter that is to be sent again is tried once; after a failure that is not its own the others wait."""
+        if time.monotonic() < self._letters_from:
+            return
+        for _ in range(LETTERS):
+            found = connection.execute(SQL["asked"], (self._name,)).fetchone()
+            if found is None or self._stopping.is_set():
+                return
+            about = {"name": self._name, "position": found[0]}
             try:
-                self._carrier.carry([message])
+                self._carry([self._pages.at(connection, found[0])])
             except Failure as failure:
-                about |= {"error": failure.code, "gone": failure.gone, "all": not failure.refused}
-                connection.execute(SQL["not_delivered"], about)
+                connection.execute(SQL["not_delivered"], about | {"error": failure.code, "gone": failure.gone})
                 if not failure.refused:
+                    self._letters_failed += 1
+                    pause = _pause(self._letters_failed, failure)
+                    self._letters_from = time.monotonic() + pause
+                    if failure.wait is not None:  # Else what follows in the log need not wait for letters.
+                        self._rest(connection, pause)
                     return
             else:
                 connection.execute(SQL["delivered"], about)
+            self._letters_failed = 0
 
     def _rest(self, connection: Connection[Any], seconds: float, *, for_the_bell: bool = False) -> bool:
         """Wait so long, or until somebody rings; answers whether to stop.
@@ -177,3 +207,11 @@ class Feeder:
             if for_the_bell and self._rung.is_set():
                 break
         return self._stopping.is_set()
+
+
+def _pause(tries: int, failure: Failure) -> float:
+    """Seconds until the next try."""
+    if failure.wait is not None:
+        return min(failure.wait, LONGEST_ASKED)
+    longest: float = min(FIRST_PAUSE * 2.0 ** min(tries - 1, 30), LONGEST_PAUSE)
+    return longest * random.uniform(0.5, 1.0)  # noqa: S311 -- so that not all come at once

@@ -12,6 +12,7 @@ import ssl
 from collections.abc import Sequence
 from contextlib import suppress
 from threading import Thread
+from typing import Any
 
 import orjson
 from nats.aio.client import Client
@@ -20,6 +21,7 @@ from nats.errors import Error, MaxPayloadError
 from nats.js.api import StreamConfig
 from nats.js.errors import NotFoundError
 
+from adapters.outbound.address import resolved
 from adapters.outbound.carrier import Failure
 from adapters.outbound.destinations import Destination
 from adapters.outbound.envelope import Message
@@ -29,6 +31,8 @@ ACKNOWLEDGED = 10.0  # Seconds for a page.
 DOUBLES = 10 * 60.0  # Seconds that a stream made here knows a message again.
 HEADERS = 100  # Bytes of a message's headers at most, without the name of the stream.
 TAKEN = ""
+TOO_LARGE = "too_large"
+EXCEEDS = 10054  # JSStreamMessageExceedsMaximumErr of github.com/nats-io/nats-server/blob/main/server/errors.json
 
 
 class JetStream:
@@ -56,7 +60,7 @@ class JetStream:
         self._loop.close()
 
     async def _carry(self, messages: Sequence[Message]) -> int:
-        code, refused = "unreachable", False
+        code = "unreachable"
         self._page += 1
         self._told, self._left = [None] * len(messages), len(messages)
         self._over.clear()
@@ -68,17 +72,23 @@ class JetStream:
                 await self._publish(client, messages)
                 await self._over.wait()
         except MaxPayloadError:
-            code, refused = "too_large", True
+            code = TOO_LARGE
         except NotFoundError:
             code = "no_stream"
+        except _InTheClear:
+            code = "not_encrypted"
+        except ssl.SSLCertVerificationError:
+            code = "certificate"
         except (OSError, Error) as error:  # A TimeoutError and an SSLError are OSErrors.
             if "authorization" in str(error).lower():
                 code = "not_allowed"
         count = next((n for n, told in enumerate(self._told) if told != TAKEN), len(messages))
-        if count < len(messages) and not refused:
+        if not count:
+            code = self._told[0] or code
+        if count < len(messages) and code != TOO_LARGE:
             await self._close()
         if not count:
-            raise Failure(self._told[0] or code, refused=refused)
+            raise Failure(code, refused=code == TOO_LARGE)
         return count
 
     async def _publish(self, client: Client, messages: Sequence[Message]) -> None:
@@ -100,8 +110,10 @@ class JetStream:
             return
         if message.headers:  # Of no stream that would listen there, status 503.
             self._told[int(n)] = "no_stream"
+        elif error := orjson.loads(message.data).get("error"):
+            self._told[int(n)] = TOO_LARGE if error.get("err_code") == EXCEEDS else "not_taken"
         else:
-            self._told[int(n)] = "not_taken" if "error" in orjson.loads(message.data) else TAKEN
+            self._told[int(n)] = TAKEN
         self._left -= 1
         if not self._left:
             self._over.set()
@@ -113,17 +125,20 @@ class JetStream:
         if self._client is not None and self._client.is_connected:
             return self._client
         await self._close()
-        to = self._to
-        client = self._client = Client()  # Also one that does not get in has something to be closed.
+        to, host = self._to, str(self._to.url.hostname)
+        addresses = await asyncio.to_thread(resolved, host, to.port, private=to.private, encrypted=to.encrypted)
+        client = self._client = _Encrypted() if to.encrypted else Client()  # To be closed even if it does not get in.
         await client.connect(
-            to.url.geturl(),
+            [f"{to.url.scheme}://{f'[{each}]' if ':' in each else each}:{to.port}" for each in addresses],
             name="hub",
             token=to.secrets[0].decode() if to.secrets else None,
             tls=ssl.create_default_context(cafile=to.ca) if to.encrypted else None,
+            tls_hostname=host if to.encrypted else None,
             connect_timeout=CONNECT,
             allow_reconnect=False,  # Who sends says when.
             max_reconnect_attempts=1,
             reconnect_time_wait=0,
+            dont_randomize=True,
             error_cb=_nothing,
             disconnected_cb=self._lost,
         )
@@ -142,9 +157,22 @@ class JetStream:
     async def _close(self) -> None:
         client, self._client = self._client, None
         if client is not None:
-            with suppress(OSError, Error):
+            with suppress(Exception):  # It is let go of, in whatever state it is.
                 async with asyncio.timeout(CONNECT):
                     await client.close()
+
+
+class _InTheClear(Error):
+    """The server does not ask for TLS."""
+
+
+class _Encrypted(Client):
+    """The library itself goes on in the clear, token and all, where the server does not ask for TLS."""
+
+    async def _process_info(self, info: dict[str, Any], initial_connection: bool = False) -> None:
+        if initial_connection and not info.get("tls_required"):
+            raise _InTheClear
+        await super()._process_info(info, initial_connection)
 
 
 async def _nothing(_: Exception) -> None:

@@ -34,7 +34,7 @@ WITH died AS (
 UPDATE feed SET position = %(position)s, tries = 0, failing_since = NULL, error = NULL WHERE name = %(name)s
 
 -- name: asked
-SELECT position FROM feed_letter WHERE feed = %s AND asked ORDER BY position LIMIT %s
+SELECT position FROM feed_letter WHERE feed = %s AND asked ORDER BY position LIMIT 1
 
 -- name: delivered
 WITH gone AS (DELETE FROM feed_letter WHERE feed = %(name)s AND position = %(position)s)
@@ -42,9 +42,8 @@ UPDATE feed SET sent = sent + 1 WHERE name = %(name)s
 
 -- name: not_delivered
 WITH again AS (
-    UPDATE feed_letter SET asked = false, tries = tries + (position = %(position)s)::int,
-        error = CASE position WHEN %(position)s THEN %(error)s ELSE error END
-    WHERE feed = %(name)s AND (position = %(position)s OR (asked AND %(all)s)))
+    UPDATE feed_letter SET asked = false, tries = tries + 1, error = %(error)s
+    WHERE feed = %(name)s AND position = %(position)s)
 UPDATE feed SET failures = failures + 1, disabled = disabled OR %(gone)s WHERE name = %(name)s
 
 -- name: ask

@@ -28,6 +28,8 @@ class Pages:
     def __init__(self, hub: Hub, destination: Destination) -> None:
         self._reader, self._open = hub.reader, destination.open
         self._types = sorted(hub.types.numbers(destination.types)) if destination.types else None
+        # Where seals are opened no more is read than goes out at once: what is erased meanwhile must not lie here.
+        self._most = 1 if destination.open and destination.kind == "webhook" else PAGE
         self._source = f"/hub/{hub.installation.tenant}/main"
 
     def after(self, connection: Connection[Any], position: int) -> tuple[int, list[Message]]:
@@ -35,14 +37,14 @@ class Pages:
         log = self._reader.log
         head = connection.execute(LOG_SQL["head"], (log,), binary=True, prepare=True).fetchone()
         until = min(head[0] if head else 0, position + WINDOW)
-        asked = {"log": log, "after": position, "until": until, "types": self._types, "limit": PAGE}
+        asked = {"log": log, "after": position, "until": until, "types": self._types, "limit": self._most}
         rows = connection.execute(SQL["page"], asked, binary=True, prepare=True).fetchall()
-        return rows[-1][0] if len(rows) == PAGE else max(until, position), self._messages(connection, rows)
+        return rows[-1][0] if len(rows) == self._most else max(until, position), self._messages(connection, rows)
 
-    def at(self, connection: Connection[Any], positions: Sequence[int]) -> list[Message]:
-        """These very ones, in log order."""
-        rows = connection.execute(SQL["at"], (self._reader.log, list(positions)), binary=True).fetchall()
-        return self._messages(connection, rows)
+    def at(self, connection: Connection[Any], position: int) -> Message:
+        """The one that stands there."""
+        rows = connection.execute(SQL["at"], (self._reader.log, position), binary=True).fetchall()
+        return self._messages(connection, rows)[0]
 
     def _messages(self, connection: Connection[Any], rows: Sequence[Any]) -> list[Message]:
         name = self._reader.types.name

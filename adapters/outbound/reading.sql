@@ -5,4 +5,4 @@ WHERE log = %(log)s AND position > %(after)s AND position <= %(until)s
 ORDER BY position LIMIT %(limit)s
 
 -- name: at
-SELECT position, uuid_send(id), type, recorded_at, data FROM event WHERE log = %s AND position = ANY (%s) ORDER BY position
+SELECT position, uuid_send(id), type, recorded_at, data FROM event WHERE log = %s AND position = %s

@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from hashlib import sha256
-from http.client import HTTPConnection, HTTPException, HTTPResponse
+from http.client import HTTPConnection, HTTPException, HTTPResponse, parse_headers
 from typing import Any, cast
 
 from adapters.condition import version
@@ -82,10 +82,11 @@ class Webhook:
             raise
 
     def _asked(self, body: bytes, headers: dict[str, str], *, anew: bool) -> tuple[int, str | None]:
-        if anew or self._connection is None:
+        if anew or self._connection is None or self._connection.sock is None:  # It closes after some answers.
             self.close()
             self._connection = self._connected()
             self._made = time.monotonic()
+        self._connection.sock.settimeout(ANSWER)  # The answer before left what it had left.
         self._connection.request("POST", self._target, body, headers)
         with self._connection.getresponse() as answer:
             try:
@@ -147,9 +148,9 @@ def _seconds(retry_after: str | None) -> float | None:
         return float(retry_after[:9])
     try:
         at = parsedate_to_datetime(retry_after)
-    except ValueError:
+        return max(0.0, (at.replace(tzinfo=at.tzinfo or UTC) - datetime.now(UTC)).total_seconds())
+    except (ValueError, OverflowError):
         return None
-    return max(0.0, (at.replace(tzinfo=at.tzinfo or UTC) - datetime.now(UTC)).total_seconds())
 
 
 class _Pinned(HTTPConnection):
@@ -176,6 +177,14 @@ class _Answer(HTTPResponse):
     def __init__(self, sock: socket.socket, *given: Any, **named: Any) -> None:
         timed = cast(socket.socket, _Timed(sock, time.monotonic() + ANSWER))  # It is asked for a file, no more.
         super().__init__(timed, *given, **named)
+
+    def _read_status(self) -> tuple[str, int, str]:
+        """Of the final answer: the library passes over a 100, but over no other interim one (RFC 9110, 15.2)."""
+        while True:
+            found: tuple[str, int, str] = super()._read_status()  # type: ignore[misc]  # typeshed leaves it out.
+            if not 101 < found[1] < 200:
+                return found
+            parse_headers(self.fp)
 
 
 class _Timed(io.RawIOBase):

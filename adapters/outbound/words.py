@@ -24,6 +24,10 @@ _FLAWS: Mapping[str, Both] = {
         'give it a secret of 24 to 64 bytes as "whsec_…" in base64, or name its variable as secret_env',
         "задайте секрет из 24–64 байтов как «whsec_…» в base64 или назовите переменную в secret_env",
     ),
+    "one_token": (
+        "a NATS server is shown one token; write that alone",
+        "серверу NATS показывают один токен; запишите только его",
+    ),
     "ca": ("there are no certificates in PEM form in that file", "в этом файле нет сертификатов в виде PEM"),
     "no_type": ("{name} is no type of event; there are {known}", "{name} — не тип события; есть {known}"),
     "open_form": (
@@ -64,12 +68,16 @@ _FAILURES: Mapping[str, Both] = {
     "unreachable": ("nobody answers there", "там никто не отвечает"),
     "timeout": ("it does not answer in time", "ответа нет вовремя"),
     "certificate": ("its certificate is not good", "сертификат не подходит"),
-    "broken": ("what it answers is no HTTP", "ответ не похож на HTTP"),
+    "broken": ("its answer makes no sense", "ответ не разобрать"),
     "redirect": ("it sends elsewhere, and is not followed", "отправляет на другой адрес, туда не идём"),
     "gone": ("it answered 410 and wants no more", "ответ 410: больше ничего не ждёт"),
     "no_stream": (
         "the stream is not there; make it, or write create = true",
         "потока нет; создайте его или запишите create = true",
+    ),
+    "not_encrypted": (
+        "it does not ask for TLS; turn that on there",
+        "он не требует TLS; включите его там",
     ),
     "not_taken": ("the stream did not take it", "поток не принял сообщение"),
     "not_allowed": ("it does not let us in; see the token", "не пускает; проверьте токен"),

@@ -90,6 +90,10 @@ def test_what_is_not_said_is_as_careful_as_can_be(tmp_path: Path) -> None:
         ({"kind": "nats", "url": "nats://mq.example", "secret": [], "stream": "HUB"}, "unencrypted only within"),
         ({"kind": "nats", "url": URL, "secret": [], "stream": "HUB"}, "feed.crm.url: write tls://host:4222"),
         ({"kind": "nats", "url": "tls://mq", "secret": [], "stream": "H", "subject": "a.>"}, "feed.crm.subject: write"),
+        (
+            {"kind": "nats", "url": "tls://mq", "secret": ["geheim", "geheim-too"], "stream": "H"},
+            "feed.crm.secret: a NATS server is shown one token",
+        ),
     ],
 )
 def test_what_cannot_be_is_told_with_place_and_fix(tmp_path: Path, told: dict[str, Any], said: str | None) -> None:
@@ -137,6 +141,7 @@ NEVER = (
     "169.254.169.254", "0.0.0.0", "224.0.0.1", "255.255.255.255", "240.0.0.1", "192.0.0.192", "168.63.129.16",
     "100.100.100.200", "198.18.0.1", "203.0.113.1", "::", "::ffff:127.0.0.1", "::ffff:93.184.216.34", "fe80::1",
     "fe80::1%1", "fec0::1", "ff02::1", "64:ff9b::7f00:1", "2002:7f00:1::", "2001:db8::1", "2001::1", "fd00:ec2::254",
+    "fd20:ce::254", "fd00:c1::a9fe:a9fe",
 )  # fmt: skip
 
 

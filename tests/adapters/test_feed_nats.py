@@ -9,8 +9,11 @@ import signal
 import socket
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 import nats
@@ -25,6 +28,7 @@ from adapters.outbound.places import SQL, letters
 from hub import Hub
 from tests.support.feeds import feeding, process, standing, until
 from tests.support.hubs import many, source, touch
+from tests.support.receiver import authority
 
 PROGRAM = shutil.which("nats-server", path=str(Path(sys.executable).parent)) or shutil.which("nats-server")
 TOKEN = "a-token-of-the-test"
@@ -218,3 +222,99 @@ def test_what_is_too_large_for_the_server_is_a_dead_letter(
     assert server.positions() == [n for n in range(1, hub.head() + 1) if n != large]
     connection.execute(SQL["discard"], {"name": "crm", "event": letters(connection, "crm", 10)[0].event})
     assert not letters(connection, "crm", 10)
+
+
+def test_over_tls_the_name_is_proved_by_the_certificate(
+    hub: Hub, server: Nats, connection: Connection[Any], tmp_path: Path
+) -> None:
+    ca, certificate = authority(tmp_path, "localhost")
+    server.stop()
+    server.start("--tls", "--tlscert", str(certificate), "--tlskey", str(certificate))
+    url = server.url.replace("nats://127.0.0.1", "tls://localhost")
+    with feeding(hub, stream(server, url=url, ca=str(ca))):
+        until(lambda: standing(connection).lag == 0)
+    assert standing(connection).sent == hub.head()
+    connection.execute("UPDATE feed SET position = 0")
+    with feeding(hub, stream(server, url=url.replace("localhost", "127.0.0.1"), ca=str(ca))):
+        until(lambda: standing(connection).tries > 1)
+    assert standing(connection).error == "certificate"
+
+
+def test_a_server_that_does_not_ask_for_tls_is_told_neither_token_nor_events(
+    hub: Hub, connection: Connection[Any]
+) -> None:
+    said: list[bytes] = []
+
+    def answer() -> None:
+        with suppress(OSError):
+            while True:
+                with there.accept()[0] as taken:
+                    taken.sendall(b'INFO {"max_payload":1048576,"auth_required":true}\r\n')
+                    said.append(taken.recv(1 << 16))
+
+    with socket.create_server(("127.0.0.1", 0)) as there:
+        thread = Thread(target=answer)
+        thread.start()
+        url = f"tls://127.0.0.1:{there.getsockname()[1]}"
+        with feeding(hub, {"kind": "nats", "url": url, "secret": TOKEN, "private": True, "stream": "HUB"}):
+            until(lambda: standing(connection).tries > 1)
+        there.shutdown(socket.SHUT_RDWR)
+    thread.join(10)
+    assert standing(connection).error == "not_encrypted"
+    assert {*said} == {b""}
+
+
+def test_a_real_server_without_tls_is_not_spoken_to_where_tls_was_said(
+    hub: Hub, server: Nats, connection: Connection[Any]
+) -> None:
+    with feeding(hub, stream(server, url=server.url.replace("nats://", "tls://"))):
+        until(lambda: standing(connection).tries > 1)
+    assert (standing(connection).error, standing(connection).sent) == ("not_encrypted", 0)
+
+
+@pytest.mark.parametrize(
+    ("url", "private"), [("nats://93.184.216.34", True), ("tls://127.0.0.1", False), ("tls://169.254.169.254", True)]
+)
+def test_a_server_is_where_it_may_be(hub: Hub, connection: Connection[Any], url: str, private: bool) -> None:
+    with feeding(hub, {"kind": "nats", "url": url, "private": private, "stream": "HUB"}):
+        until(lambda: standing(connection).tries > 1)
+    assert standing(connection).error == "refused_address"
+
+
+@pytest.mark.parametrize("said", [b"A" * 200_000 + b"\r\n", b"INFO []\r\n", b'INFO {"max_payload":"x"}\r\n'])
+def test_a_server_that_talks_nonsense_is_a_failure_that_counts(
+    hub: Hub, connection: Connection[Any], said: bytes
+) -> None:
+    def answer() -> None:
+        with suppress(OSError):
+            while True:
+                with there.accept()[0] as taken, suppress(ConnectionError):
+                    taken.sendall(said)
+
+    with socket.create_server(("127.0.0.1", 0)) as there:
+        thread = Thread(target=answer)
+        thread.start()
+        url = f"nats://127.0.0.1:{there.getsockname()[1]}"
+        with feeding(hub, {"kind": "nats", "url": url, "private": True, "stream": "HUB"}):
+            until(lambda: standing(connection).tries > 1)
+        there.shutdown(socket.SHUT_RDWR)
+    thread.join(10)
+    assert standing(connection).position == 0
+
+
+def test_what_is_too_large_for_the_stream_holds_back_nobody_and_repeats_nobody_for_ever(
+    hub: Hub, server: Nats, connection: Connection[Any]
+) -> None:
+    async def make(stream: JetStreamContext) -> None:
+        config = StreamConfig(name="HUB", subjects=["hub.main.>"], duplicate_window=0.1, max_msg_size=1_200)
+        await stream.add_stream(config)
+
+    server.ask(make)
+    large = hub.do(touch("large", data={f"n{n}": n for n in range(100)}))["position"]
+    many(hub, *(touch(f"after-{n}") for n in range(30)))
+    with feeding(hub, stream(server)):
+        until(lambda: standing(connection).lag == 0)
+    assert [(each.position, each.error) for each in letters(connection, "crm", 10)] == [(large, "too_large")]
+    times = Counter(server.positions())
+    assert {*times} == {*range(1, hub.head() + 1)} - {large}
+    assert max(times.values()) <= 2  # With the first try of what is too large, and behind it.

@@ -11,7 +11,7 @@ import socket
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 from pathlib import Path
@@ -382,3 +382,102 @@ def test_what_a_role_may_see_is_opened_where_it_is_asked_for(
     assert first["hub.touch_recorded"]["opened"] == [{"seal": 0, "record": record, "content": {"text": "Алло"}}]
     assert "opened" not in first["hub.record_opened"]
     assert not any("opened" in data for data in second.values())
+
+
+@pytest.mark.parametrize(("version", "headers"), [("HTTP/1.1", {"Connection": "close"}), ("HTTP/1.0", {})])
+def test_a_receiver_that_keeps_no_connection_open_is_no_failure(
+    hub: Hub, receiver: Receiver, connection: Connection[Any], version: str, headers: dict[str, str]
+) -> None:
+    receiver.version, receiver.answer = version, lambda _: (200, headers)
+    with feeding(hub, webhook(receiver.url)):
+        until(lambda: standing(connection).lag == 0)
+    assert standing(connection).failures == 0
+    assert receiver.positions == list(range(1, hub.head() + 1))
+
+
+def test_what_comes_before_the_answer_is_passed_over(hub: Hub, connection: Connection[Any]) -> None:
+    def answer() -> None:
+        with suppress(OSError), server.accept()[0] as taken, taken.makefile("rb") as said:
+            while said.readline():
+                headers = dict(line.split(b": ", 1) for line in iter(said.readline, b"\r\n"))
+                said.read(int(headers[b"Content-Length"]))
+                taken.sendall(b"HTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\n")
+                taken.sendall(b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        thread = threading.Thread(target=answer)
+        thread.start()
+        with feeding(hub, webhook(f"http://127.0.0.1:{server.getsockname()[1]}")):
+            until(lambda: standing(connection).lag == 0 or standing(connection).tries > 0)
+    thread.join(10)
+    assert (standing(connection).failures, standing(connection).lag) == (0, 0)
+
+
+@pytest.mark.usefixtures("quick")
+def test_what_is_erased_while_others_are_sent_is_not_sent(
+    hub: Hub, receiver: Receiver, connection: Connection[Any]
+) -> None:
+    erased = threading.Event()
+
+    def erases(_: Got) -> Answer:
+        if not erased.is_set():
+            connection.execute("DELETE FROM tag WHERE seal IS NOT NULL")
+            connection.execute("DELETE FROM seal")
+            erased.set()
+        return TAKEN
+
+    hub.do(touch("secret", content={"text": NAME}))
+    receiver.answer = erases
+    with feeding(hub, webhook(receiver.url, role="operator", open=["touch_recorded.content"])):
+        until(lambda: standing(connection).lag == 0)
+    assert erased.is_set()
+    assert not any(NAME in json.dumps(each.event, ensure_ascii=False) for each in receiver.taken)
+
+
+@pytest.mark.usefixtures("quick")
+def test_a_date_beyond_all_dates_asks_for_nothing(hub: Hub, receiver: Receiver, connection: Connection[Any]) -> None:
+    receiver.answer = failing(2, (503, {"Retry-After": "Thu, 01 Jan 2026 00:00:00 +99999999999999999999"}))
+    with feeding(hub, webhook(receiver.url)):
+        until(lambda: standing(connection).lag == 0)
+    assert standing(connection).failures == 2
+
+
+@pytest.mark.usefixtures("quick")
+def test_what_breaks_while_it_sends_is_counted_and_given_up_in_the_end(
+    hub: Hub, receiver: Receiver, connection: Connection[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(hook, "_judge", lambda status, _: [][status])
+    receiver.answer = lambda _: TAKEN
+    with feeding(hub, webhook(receiver.url, give_up_after=1)):
+        until(lambda: bool(letters(connection, "crm", 1)))
+    (letter,) = letters(connection, "crm", 1)
+    assert (letter.position, letter.error) == (1, "broken")
+    assert letter.tries > 1
+
+
+@pytest.mark.usefixtures("quick")
+def test_a_refusal_after_an_outage_is_the_first_of_its_kind(
+    hub: Hub, receiver: Receiver, connection: Connection[Any]
+) -> None:
+    answers: Iterator[Answer] = iter([*[(502, {})] * following.REFUSALS, (400, {})])
+    receiver.answer = lambda _: next(answers, TAKEN)
+    with feeding(hub, webhook(receiver.url)):
+        until(lambda: standing(connection).lag == 0)
+    assert not letters(connection, "crm", 1)
+    assert receiver.positions == list(range(1, hub.head() + 1))
+
+
+@pytest.mark.usefixtures("quick")
+def test_letters_not_tried_in_an_outage_are_tried_after_it(
+    hub: Hub, receiver: Receiver, connection: Connection[Any]
+) -> None:
+    receiver.answer = lambda got: (422, {}) if got.position <= 3 else TAKEN
+    with feeding(hub, webhook(receiver.url)):
+        until(lambda: standing(connection).lag == 0)
+        before = len(receiver.got)
+        receiver.answer = failing(1, (503, {"Retry-After": "1"}))
+        connection.execute(SQL["ask"], {"name": "crm", "event": None})
+        until(lambda: not any(each.asked for each in letters(connection, "crm", 10)))
+    assert [each.position for each in receiver.got[before:]] == [1, 2, 3]
+    (letter,) = letters(connection, "crm", 10)
+    assert (letter.position, letter.error) == (1, "http_503")

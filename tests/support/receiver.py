@@ -47,6 +47,7 @@ class Receiver:
         self.got: list[Got] = []
         self.taken: list[Got] = []
         self.url = ""
+        self.version = "HTTP/1.1"
 
     @property
     def positions(self) -> list[int]:
@@ -70,6 +71,7 @@ def receiving(certificate: Path | None = None) -> Iterator[Receiver]:
             status, headers = receiver.answer(got)
             if 200 <= status < 300:
                 receiver.taken.append(got)
+            self.protocol_version = receiver.version
             self.send_response(status)
             for name, value in headers.items():
                 self.send_header(name, value)
