@@ -365,8 +365,11 @@ def register(server: Server, key: str) -> None:
 
 
 def tree(pid: int) -> list[int]:
-    """A process and all below it, the deepest last."""
-    children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    """A process and all below it, the deepest last; of one that has just ended, nothing."""
+    try:
+        children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    except (FileNotFoundError, ProcessLookupError):
+        return []
     return [pid, *(each for child in children for each in tree(int(child)))]
 
 
