@@ -48,7 +48,7 @@ def figures() -> list[Figure]:
 
         def commands(first: int) -> float:
             now = datetime.now(UTC)
-            lines = [orjson.dumps(each) for item in items(first, TOUCHES) for each in translate(item, now)]
+            lines = [orjson.dumps(each) for item in items(first, TOUCHES) for each in translate(item, "", now)]
             return batch(served.port, served.channel, iter(lines))
 
         door(-TOUCHES)

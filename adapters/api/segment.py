@@ -8,7 +8,6 @@ What a library sends again is told by its messageId, whatever its clock said tha
 from __future__ import annotations
 
 import binascii
-import json
 from base64 import b64decode
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -21,15 +20,15 @@ import orjson
 from fastapi import FastAPI, Path, Request
 from starlette.responses import Response
 
-from adapters.api import describing
+from adapters.api import apart, describing
 from adapters.api.access import Guarded
 from adapters.api.bodies import arrived, unzipped
 from adapters.api.problems import BadRequest, NoSuchPage, NotSupported, TooLarge, status_of
 from adapters.inbound.segment import CALLS, aside, translate
-from hub.clock import moment, now
+from hub.clock import fresh_id, moment, now
 from hub.decider import Principal
 from hub.errors import Busy, HubError, IdReused, Invalid, Unauthenticated
-from hub.texts import code_of
+from hub.texts import code_of, say
 
 if TYPE_CHECKING:
     from hub import Hub
@@ -38,14 +37,15 @@ if TYPE_CHECKING:
 LARGEST_BATCH = 500 * 1024  # Bytes, unpacked, as the real service has it.
 TURNS = 8  # Batches worked on at the same time …
 WAITING = 64  # … and how many more may wait for their turn.
-SLICE = 500  # Commands decided together.
+MOST = 2500  # Items of a batch; the real service has no such limit, and libraries send some hundred at most.
+SLICE = 250  # Items worked on together; each makes two commands at most.
 
 BATCHES = ("batch", "import")
 ANSWER = orjson.dumps({"success": True})
 
 
 class LargerThanABatch(BadRequest):
-    """A batch has 500 KB at most, unpacked; send it in parts."""
+    """A batch has 2,500 items and 500 KB at most, unpacked; send it in parts."""
 
 
 class WriteKeyed(Guarded):
@@ -71,6 +71,7 @@ class Item:
     """One item on its way: its commands, and what became of them."""
 
     told: Any
+    fresh: str
     commands: Sequence[dict[str, Any]]
     error: HubError | None = None
 
@@ -101,20 +102,26 @@ def add_segment(app: FastAPI, hub: Hub) -> None:
 def _keep(hub: Hub, principal: Principal, call: str, body: bytes, received_at: datetime) -> int:
     """Record the items, or set them aside; gives how many there were. Raises BadRequest, or what kept one out."""
     try:
-        told, sent_at = _items(call, _read(body))
-        items = [Item(each, translate(each, received_at, sent_at)) for each in told]
-        _do(hub, principal, items)
-        left = [each for each in items if each.error is not None]
-        for each in left:
-            path, reason = _why(each.error)
-            each.commands, each.error = [aside(each.told, path, reason, received_at)], None
+        told, sent_at = _items(call, body)
+        for n in range(0, len(told), SLICE):
+            items = [_item(each, received_at, sent_at) for each in told[n : n + SLICE]]
+            _do(hub, principal, items)
+            left = [each for each in items if each.error is not None]
+            for each in left:
+                path, reason = _why(each.error)
+                each.commands = [aside(each.told, each.fresh, path, reason, received_at)]
+            _do(hub, principal, left)
+            for each in left:
+                if each.error is not None:
+                    raise _kept_out(each.error)
     except RecursionError:
         raise BadRequest from None
-    _do(hub, principal, left)
-    for each in left:
-        if each.error is not None:
-            raise each.error
-    return len(items)
+    return len(told)
+
+
+def _item(told: Any, received_at: datetime, sent_at: Any) -> Item:
+    fresh = fresh_id().hex()
+    return Item(told, fresh, translate(told, fresh, received_at, sent_at))
 
 
 def _do(hub: Hub, principal: Principal, items: Sequence[Item]) -> None:
@@ -129,26 +136,36 @@ def _do(hub: Hub, principal: Principal, items: Sequence[Item]) -> None:
         item.error = next((each for each in checked if isinstance(each, HubError)), None)
         if item.error is None:
             asking += [(item, each) for each in checked if not isinstance(each, HubError)]
-    answers: list[Any] = []
-    for first in range(0, len(asking), SLICE):
-        answers += stream.take([asked for _, asked in asking[first : first + SLICE]])
-    answers += stream.rest()
+    answers = [*stream.take([asked for _, asked in asking]), *stream.rest()]
     for (item, _), answer in zip(asking, answers, strict=True):
-        if isinstance(answer, HubError) and not isinstance(answer, IdReused):  # It came before, with another clock.
+        if isinstance(answer, HubError) and not isinstance(answer, IdReused):  # It came before; the first stands.
             if status_of(answer) == 503:
                 raise answer
             item.error = answer
 
 
-def _items(call: str, body: Any) -> tuple[Sequence[Any], Any]:
+def _items(call: str, sent: bytes) -> tuple[Sequence[Any], Any]:
     """What was sent, and when the batch says it was. Raises BadRequest for what is no batch, or no call."""
-    if not isinstance(body, dict):
-        raise BadRequest
-    if call not in BATCHES:
-        return [{**{name: value for name, value in body.items() if name != "writeKey"}, "type": call}], None
-    if not isinstance(items := body.get("batch"), list):
-        raise BadRequest
-    return items, body.get("sentAt")
+    try:
+        body = apart.read(sent) if call in BATCHES else apart.loads(sent)
+        if not isinstance(body, dict):
+            raise BadRequest
+        if call not in BATCHES:
+            return [{**{name: value for name, value in body.items() if name != "writeKey"}, "type": call}], None
+        if not isinstance(items := body.get("batch"), list):
+            raise BadRequest
+        if len(items) > MOST:
+            raise LargerThanABatch
+        return [apart.item(each) if isinstance(each, bytes) else each for each in items], body.get("sentAt")
+    except ValueError:
+        raise BadRequest from None
+
+
+def _kept_out(error: HubError) -> HubError:
+    """Why an item is not even set aside. Until its source is registered libraries shall keep it and come again."""
+    if isinstance(error, Invalid) and any(flaw.reason == "not_registered" for flaw in error.flaws):
+        return Busy(say("door_unregistered"))
+    return error
 
 
 def _why(error: HubError | None) -> tuple[str, str]:
@@ -175,26 +192,10 @@ async def _body(request: Request) -> bytes:
     return body
 
 
-def _read(body: bytes) -> Any:
-    """JSON, also with halves of characters, which JavaScript cuts texts into. Raises BadRequest."""
-    try:
-        return orjson.loads(body)
-    except ValueError:
-        pass
-    try:
-        return json.loads(body, parse_constant=_no_number)
-    except (ValueError, RecursionError):
-        raise BadRequest from None
-
-
-def _no_number(name: str) -> None:
-    raise ValueError(name)
-
-
 def _write_key(body: bytes) -> str:
     try:
-        key = _read(body)["writeKey"] if b'"writeKey"' in body else None
-    except (BadRequest, KeyError, TypeError):
+        key = apart.read(body)["writeKey"] if b'"writeKey"' in body else None
+    except (ValueError, RecursionError, LookupError, TypeError):
         key = None
     if not isinstance(key, str):
         raise Unauthenticated

@@ -18,6 +18,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from hashlib import sha256
 from typing import Any
@@ -30,6 +31,7 @@ from hub.checks import is_value
 from hub.errors import Invalid
 from hub.identity.normalise import is_code
 
+DOOR = "segment"  # Before every id, so that none is one that its source uses elsewhere.
 LARGEST = 32 * 1024  # Bytes of one item, as the real service has it.
 LONGEST_ID = 150  # Characters of a messageId that is used as it is; there is room for what tells commands apart.
 LONGEST_TEXT = 1000
@@ -50,6 +52,14 @@ _HUMP = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
 _MOBILE = re.compile(r"(?<![a-z])(ios|android|swift|kotlin|react-native|flutter|cordova|xamarin|unity)(?![a-z])")
 
 
+@dataclass(frozen=True)
+class Unread:
+    """An item as it was written, which nothing here can hold otherwise, and why."""
+
+    text: str
+    reason: str
+
+
 class NoTouch(Exception):
     """No touch can be made of this item: where, and why."""
 
@@ -58,30 +68,35 @@ class NoTouch(Exception):
         self.path, self.reason = path, reason
 
 
-def translate(item: Any, received_at: datetime, sent_at: Any = None) -> Commands:
-    """The commands of one item, in order. `sent_at` is what the batch says, where the item says nothing itself."""
+def translate(item: Any, fresh: str, received_at: datetime, sent_at: Any = None) -> Commands:
+    """The commands of one item, in order. `fresh` is an id for an item that tells none of its own; `sent_at` is what
+    the batch says, where the item says nothing itself.
+    """
     at = happened_at(item, received_at, sent_at) if isinstance(item, dict) else received_at
     try:
         check(item)
-        commands = CALLS[item["type"]](item)
+        commands = CALLS[item["type"]](item, id_of(item, fresh))
     except NoTouch as no_touch:
-        return [aside(item, no_touch.path, no_touch.reason, at)]
-    return [{**each, "occurred_at": at.isoformat()} for each in commands]
+        return [aside(item, fresh, no_touch.path, no_touch.reason, at)]
+    return [{**each, "id": f"{DOOR}:{each['id']}", "occurred_at": at.isoformat()} for each in commands]
 
 
-def aside(item: Any, path: str, reason: str, at: datetime) -> dict[str, Any]:
+def aside(item: Any, fresh: str, path: str, reason: str, at: datetime) -> dict[str, Any]:
     """The command that keeps the item for a person to look at; as JSON in a text, where no command may hold it."""
+    message = item.text if isinstance(item, Unread) else item
     told = {
         "command": "quarantine_touch",
         "path": path if is_code(path.lower()) else "message",
         "reason": reason if is_code(reason) else "invalid",
-        "message": item if _may_be_held(item) else json.dumps(item),
+        "message": message if _may_be_held(message) else json.dumps(message),
     }
-    return {**told, "id": f"{id_of(item)}:aside", "occurred_at": at.isoformat()}
+    return {**told, "id": f"{DOOR}:aside:{id_of(item, fresh)}", "occurred_at": at.isoformat()}
 
 
 def check(item: Any) -> None:
     """Raises NoTouch for what is no item, or larger or deeper than one may be."""
+    if isinstance(item, Unread):
+        raise NoTouch("message", item.reason)
     if not isinstance(item, dict):
         raise NoTouch("message", "not_an_object")
     if not isinstance(kind := item.get("type"), str) or kind not in CALLS:
@@ -95,12 +110,26 @@ def check(item: Any) -> None:
         raise NoTouch("message", "too_deep") from None
 
 
-def id_of(item: Any) -> str:
-    """The idempotency id: its messageId, else a digest of all but the time of sending, which a retry changes."""
-    given = item.get("messageId") if isinstance(item, dict) else None
-    if isinstance(given, str) and 0 < len(given) <= LONGEST_ID and given.isprintable():
-        return given
-    said = given or ({k: v for k, v in item.items() if k != "sentAt"} if isinstance(item, dict) else item)
+def id_of(item: Any, fresh: str) -> str:
+    """What tells the item from others: its type and messageId, the first of which stands.
+
+    Where it has none, but a time of its own, it is a digest of all but the time of sending, which a retry changes. Else
+    nothing tells the same again from another just like it, and it is the fresh id.
+    """
+    if isinstance(item, Unread):
+        return _digest(item.text) if '"messageId"' in item.text else f"fresh:{fresh}"
+    if not isinstance(item, dict):
+        return f"fresh:{fresh}"
+    type, given = item.get("type"), item.get("messageId")
+    if given:
+        fits = isinstance(given, str) and len(given) <= LONGEST_ID and given.isprintable()
+        return f"{type}:{given}" if fits and isinstance(type, str) and type in CALLS else _digest([type, given])
+    if item.get("timestamp") or item.get("originalTimestamp"):
+        return _digest({name: value for name, value in item.items() if name != "sentAt"})
+    return f"fresh:{fresh}"
+
+
+def _digest(said: Any) -> str:
     return f"sha256:{sha256(_raw(said)).hexdigest()}"
 
 
@@ -118,35 +147,35 @@ def happened_at(item: Mapping[str, Any], received_at: datetime, sent_at: Any = N
     return at if at.year >= 1000 else received_at
 
 
-def _identify(item: Mapping[str, Any]) -> Commands:
+def _identify(item: Mapping[str, Any], id: str) -> Commands:
     facts, rest = _facts({**_object(_object(item, "context"), "traits"), **_object(item, "traits")})
-    told = {"command": "identify_customer", "id": id_of(item), **_whose(item), "facts": facts}
+    told = {"command": "identify_customer", "id": id, **_whose(item), "facts": facts}
     return [{**told, "raw": {"traits": rest}} if rest else told]
 
 
-def _track(item: Mapping[str, Any]) -> Commands:
+def _track(item: Mapping[str, Any], id: str) -> Commands:
     event = item.get("event")
     if not isinstance(event, str) or not event.strip():
         raise NoTouch("event", "missing" if event in (None, "") else "wrong_type")
     kind = _code(event)
-    return [_touch(item, kind or "event", {} if kind else {"event": event})]
+    return [_touch(item, id, kind or "event", {} if kind else {"event": event})]
 
 
-def _page(item: Mapping[str, Any]) -> Commands:
-    return [_touch(item, item["type"], {})]
+def _page(item: Mapping[str, Any], id: str) -> Commands:
+    return [_touch(item, id, item["type"], {})]
 
 
-def _group(item: Mapping[str, Any]) -> Commands:
+def _group(item: Mapping[str, Any], id: str) -> Commands:
     group = _id(item, "groupId")
     if group is None:
         raise NoTouch("groupId", "missing")
-    touch = _touch(item, "group", {"group": group})
+    touch = _touch(item, id, "group", {"group": group})
     facts, rest = _facts(_object(item, "traits"))
     if "name" in facts:
         facts["organisation_name"] = facts.pop("name")
     told = {
         "command": "identify_customer",
-        "id": f"{id_of(item)}:group",
+        "id": f"organisation:{id}",
         "key": f"group:{group}",
         "party": "organisation",
         "facts": facts,
@@ -154,11 +183,11 @@ def _group(item: Mapping[str, Any]) -> Commands:
     return [{**told, "raw": {"traits": rest}} if rest else told, touch]
 
 
-def _alias(item: Mapping[str, Any]) -> Commands:
+def _alias(item: Mapping[str, Any], id: str) -> Commands:
     previous = _id(item, "previousId")
     if previous is None:
         raise NoTouch("previousId", "missing")
-    return [_touch(item, "alias", {"previousId": previous})]
+    return [_touch(item, id, "alias", {"previousId": previous})]
 
 
 CALLS = {
@@ -171,7 +200,7 @@ CALLS = {
 }
 
 
-def _touch(item: Mapping[str, Any], kind: str, content: dict[str, Any]) -> dict[str, Any]:
+def _touch(item: Mapping[str, Any], id: str, kind: str, content: dict[str, Any]) -> dict[str, Any]:
     context = _object(item, "context")
     data: dict[str, Any] = {}
     nested: dict[str, Any] = {}
@@ -189,7 +218,7 @@ def _touch(item: Mapping[str, Any], kind: str, content: dict[str, Any]) -> dict[
         content["context"] = around
     touch: dict[str, Any] = {
         "command": "record_touch",
-        "id": id_of(item),
+        "id": id,
         **_whose(item),
         "channel": "app" if _is_mobile(item, context) else "web",
         "kind": kind,

@@ -89,8 +89,8 @@ ERRORS: Mapping[str, tuple[str, str]] = {
         "Такой тип или кодирование содержимого здесь не принимаются.",
     ),
     "larger-than-a-batch": (
-        "A batch has 500 KB at most, unpacked; send it in parts.",
-        "Пакет — не больше 500 КБ в распакованном виде; отправьте его частями.",
+        "A batch has 2,500 items and 500 KB at most, unpacked; send it in parts.",
+        "Пакет — не больше 2500 элементов и 500 КБ в распакованном виде; отправьте его частями.",
     ),
     "too-large": ("This is larger than what is taken here.", "Это больше, чем здесь принимается."),
     "head-too-large": (

@@ -7,10 +7,11 @@ from typing import Any
 
 import pytest
 
-from adapters.inbound.segment import aside, id_of, translate
+from adapters.inbound.segment import Unread, aside, id_of, translate
 
 RECEIVED = datetime(2026, 3, 1, 12, tzinfo=UTC)
 NOW = RECEIVED.isoformat()
+FRESH = "fresh"
 
 
 def item(type: str, **fields: Any) -> dict[str, Any]:
@@ -18,7 +19,7 @@ def item(type: str, **fields: Any) -> dict[str, Any]:
 
 
 def one(type: str, **fields: Any) -> dict[str, Any]:
-    (command,) = translate(item(type, **fields), RECEIVED)
+    (command,) = translate(item(type, **fields), FRESH, RECEIVED)
     return command
 
 
@@ -31,7 +32,7 @@ def said(type: str, **fields: Any) -> dict[str, Any]:
 def test_an_event_is_a_touch_of_its_user() -> None:
     assert one("track", event="Order Completed", properties={"order_id": "A-1", "total": 1999.5}) == {
         "command": "record_touch",
-        "id": "m-1",
+        "id": "segment:track:m-1",
         "source_event": "m-1",
         "key": "u-1",
         "channel": "web",
@@ -134,16 +135,19 @@ def test_traits_that_no_fact_can_hold_are_kept_as_they_came() -> None:
 
 
 def test_a_group_is_an_organisation_and_a_touch_of_the_user_that_names_it() -> None:
-    organisation, touch = translate(item("group", groupId="g-9", traits={"name": "Initech", "plan": "a"}), RECEIVED)
+    organisation, touch = translate(
+        item("group", groupId="g-9", traits={"name": "Initech", "plan": "a"}), FRESH, RECEIVED
+    )
     assert organisation == {
         "command": "identify_customer",
-        "id": "m-1:group",
+        "id": "segment:organisation:group:m-1",
         "key": "group:g-9",
         "party": "organisation",
         "facts": {"organisation_name": "Initech", "x-plan": "a"},
         "occurred_at": NOW,
     }
-    assert (touch["id"], touch["key"], touch["kind"], touch["content"]) == ("m-1", "u-1", "group", {"group": "g-9"})
+    assert (touch["id"], touch["key"]) == ("segment:group:m-1", "u-1")
+    assert (touch["kind"], touch["content"]) == ("group", {"group": "g-9"})
 
 
 def test_an_alias_is_told_and_merges_nothing() -> None:
@@ -175,23 +179,54 @@ def test_the_clients_clock_is_put_right_by_when_it_sent(fields: dict[str, Any], 
 
 def test_the_batch_says_when_it_was_sent_where_the_item_does_not() -> None:
     told = item("track", event="x", timestamp="2026-03-01T10:00:00Z")
-    (touch,) = translate(told, RECEIVED, "2026-03-01T10:30:00Z")
+    (touch,) = translate(told, FRESH, RECEIVED, "2026-03-01T10:30:00Z")
     assert touch["occurred_at"] == "2026-03-01T11:30:00+00:00"
-    (own,) = translate({**told, "sentAt": "2026-03-01T10:00:01Z"}, RECEIVED, "2026-03-01T10:30:00Z")
+    (own,) = translate({**told, "sentAt": "2026-03-01T10:00:01Z"}, FRESH, RECEIVED, "2026-03-01T10:30:00Z")
     assert own["occurred_at"] == "2026-03-01T11:59:59+00:00"
 
 
-def test_without_a_message_id_an_item_is_known_by_what_it_says() -> None:
-    told = {"type": "track", "event": "x", "userId": "u-1"}
-    assert id_of(told) == id_of({**told, "sentAt": "2026-03-01T10:00:00Z"}) == id_of(dict(reversed(told.items())))
-    assert id_of(told) != id_of({**told, "event": "y"})
-    assert len({id_of({**told, "messageId": each}) for each in ("m" * 200, "m" * 201, 5, [5], "\0", None)}) == 6
-    assert "source_event" not in translate(told, RECEIVED)[0]
+def test_without_a_message_id_an_item_is_known_by_what_it_says_and_when() -> None:
+    told = {"type": "track", "event": "x", "userId": "u-1", "timestamp": "2026-03-01T10:00:00Z"}
+    same = [told, {**told, "sentAt": "2026-03-01T10:00:00Z"}, dict(reversed(told.items()))]
+    assert len({id_of(each, str(n)) for n, each in enumerate(same)}) == 1
+    assert id_of(told, FRESH) != id_of({**told, "event": "y"}, FRESH)
+    assert len({id_of({**told, "messageId": each}, FRESH) for each in ("m" * 200, "m" * 201, 5, [5], "\0", None)}) == 6
+    assert "source_event" not in translate(told, FRESH, RECEIVED)[0]
+
+
+@pytest.mark.parametrize("told", [{"type": "track", "event": "x", "timestamp": None}, "text", 5, None, Unread("", "x")])
+def test_without_an_id_and_a_time_of_its_own_nothing_is_the_same_again(told: Any) -> None:
+    assert id_of(told, "a") != id_of(told, "b")
+
+
+def test_ids_of_calls_and_of_the_parts_of_one_never_meet() -> None:
+    types = ("identify", "track", "page", "screen", "group", "alias", "charge", "refund", None, ["track"])
+    given = [{"type": each, "messageId": id} for each in types for id in ("m-1", "aside:m-1", "group:m-1")]
+    ids = {id_of(each, FRESH) for each in given}
+    assert len(ids) == len(given)
+    full = [item(type, event="x", groupId="g", previousId="p") for type in types[:6]]
+    commands = [command["id"] for each in full for command in translate(each, FRESH, RECEIVED)]
+    commands += [aside(each, FRESH, "type", "missing", RECEIVED)["id"] for each in given]
+    assert len(set(commands)) == len(commands)
+    assert all(each.startswith("segment:") for each in commands)
+
+
+def test_the_longest_message_id_leaves_an_id_that_a_command_may_have() -> None:
+    for length in (150, 151):
+        group = item("group", groupId="g", messageId="m" * length)
+        commands = [*translate(group, FRESH, RECEIVED), aside(group, FRESH, "type", "missing", RECEIVED)]
+        assert max(len(each["id"]) for each in commands) <= 200
+
+
+def test_what_nothing_can_hold_is_kept_as_it_was_written() -> None:
+    (command,) = translate(Unread('{"messageId": "m-1", "n": 1e999}', "too_large"), FRESH, RECEIVED)
+    assert (command["reason"], command["message"]) == ("too_large", '{"messageId": "m-1", "n": 1e999}')
+    assert command["id"].startswith("segment:aside:sha256:"), "sent again it does not wait twice"
 
 
 def test_what_can_be_no_touch_is_set_aside_as_it_came() -> None:
     for told in ({"type": "charge"}, {"event": "x"}, "text", 5, None, ["a"]):
-        (command,) = translate(told, RECEIVED)
+        (command,) = translate(told, FRESH, RECEIVED)
         assert (command["command"], command["message"]) == ("quarantine_touch", told)
     assert one("track", event=5)["path"] == "event"
     assert one("identify", traits="a")["path"] == "traits"
@@ -199,5 +234,5 @@ def test_what_can_be_no_touch_is_set_aside_as_it_came() -> None:
 
 
 def test_where_it_failed_tells_nothing_that_was_sent() -> None:
-    assert aside({}, "facts.x-Анна", "not_a_date", RECEIVED)["path"] == "message"
-    assert aside({}, "facts.8-916-123-45-67", "no reason at all", RECEIVED)["reason"] == "invalid"
+    assert aside({}, FRESH, "facts.x-Анна", "not_a_date", RECEIVED)["path"] == "message"
+    assert aside({}, FRESH, "facts.8-916-123-45-67", "no reason at all", RECEIVED)["reason"] == "invalid"

@@ -22,6 +22,7 @@ from adapters.api.app import create_app
 from adapters.api.rates import Rates
 from adapters.inbound.segment import id_of, translate
 from hub import Hub, database, receipts
+from hub.clock import fresh_id
 from hub.database import connect
 from tests.adapters.conftest import Served, answering
 
@@ -187,7 +188,7 @@ def test_a_bad_item_is_set_aside_and_the_rest_recorded(shop: Served, path: str) 
     assert len(timeline(shop, "u-1")) == 2
     head = shop.hub.head()
     kept(shop, track("m-1"), BAD[path], track("m-2"), sentAt="2026-01-01T00:00:01Z")
-    assert shop.hub.head() == head, "again, it does not wait twice"
+    assert shop.hub.head() == head + (path == "message"), "again, it does not wait twice, if it has an id"
 
 
 @pytest.mark.parametrize(
@@ -229,7 +230,7 @@ def test_a_retry_is_told_by_its_message_id_whatever_the_clock_said(shop: Served)
         track("m-1", timestamp="2026-01-01T10:00:00Z"),
         {"type": "group", "userId": "u-1", "groupId": "g-9", "messageId": "m-2", "timestamp": "2026-01-01T10:00:00Z"},
         {"type": "identify", "userId": "u-1", "messageId": "m-3", "traits": {"city": "Москва"}},
-        {"type": "page", "userId": "u-1", "name": "Without an id"},
+        {"type": "page", "userId": "u-1", "name": "Without an id", "timestamp": "2026-01-01T10:00:00Z"},
     ]
     kept(shop, *items, sentAt="2026-01-01T10:00:01Z")
     before = events(shop)
@@ -240,9 +241,97 @@ def test_a_retry_is_told_by_its_message_id_whatever_the_clock_said(shop: Served)
     assert waiting(shop) == []
 
 
-def test_the_source_has_to_be_registered(served: Served) -> None:
-    answer = send(served, {"batch": [track("m-1")]})
-    assert (answer.status_code, answer.json()["errors"]) == (422, [{"path": "source", "reason": "not_registered"}])
+def test_two_events_without_an_id_and_a_time_are_two(shop: Served) -> None:
+    told = {"userId": "u-1", "event": "Item Purchased"}
+    for _ in range(2):
+        assert send(shop, told, "/v1/track").status_code == 200
+    kept(shop, {**told, "type": "track"}, {**told, "type": "track"})
+    assert [each["kind"] for each in timeline(shop, "u-1")] == ["item_purchased"] * 4
+
+
+def test_an_id_of_another_call_or_of_a_command_is_another_id(shop: Served) -> None:
+    command = {"command": "record_touch", "id": "order-1", "key": "u-1", "channel": "shop", "kind": "visit"}
+    assert shop.ask("channel", "POST", "/v1/commands", json=command).status_code == 200
+    identify = {"type": "identify", "userId": "u-1", "messageId": "order-1", "traits": {"city": "Москва"}}
+    kept(shop, track("order-1"), identify)
+    assert [each["kind"] for each in timeline(shop, "u-1")] == ["visit", "order_completed"]
+    assert "facts_stated" in types(shop)
+
+
+def test_of_what_is_told_twice_under_one_id_the_first_stands(shop: Served) -> None:
+    kept(shop, track("m-1"))
+    kept(shop, track("m-1", event="Order Refunded"))
+    assert [each["kind"] for each in timeline(shop, "u-1")] == ["order_completed"]
+
+
+@pytest.mark.parametrize("call", ["batch", "track"])
+def test_until_its_source_is_registered_libraries_come_again(served: Served, call: str) -> None:
+    sent = {"batch": [track("m-1")]} if call == "batch" else track("m-1")
+    answer = send(served, sent, f"/v1/{call}")
+    assert (answer.status_code, answer.headers["retry-after"]) == (503, "1")
+    assert answer.json()["detail"].startswith("The source of this channel is not registered")
+    served.ask("admin", "POST", "/v1/commands", json={"command": "register_source", "name": "shop"})
+    assert send(served, sent, f"/v1/{call}").status_code == 200
+    assert [each["kind"] for each in timeline(served, "u-1")] == ["order_completed"]
+
+
+def test_a_batch_of_more_items_than_are_taken_is_refused_and_told_so(shop: Served) -> None:
+    shop.app.state.rates = Rates(1_000_000)
+    items = [n % 7 or track(f"m-{n}") for n in range(door.MOST)]
+    kept(shop, *items)
+    head = shop.hub.head()
+    for more in ("m", "\ud83d"):
+        answer = send(shop, {"batch": [*items, more]})
+        assert (answer.status_code, answer.json()["type"]) == (400, "/problems/larger-than-a-batch")
+        assert "2,500" in answer.json()["detail"]
+    assert shop.hub.head() == head
+    assert types(shop).count("touch_recorded") == sum(n % 7 == 0 for n in range(door.MOST))
+    assert types(shop).count("touch_quarantined") == sum(n % 7 > 0 for n in range(door.MOST))
+
+
+@pytest.mark.parametrize(
+    ("value", "reason"),
+    [
+        ("[" * 1005 + "]" * 1005, "too_deep"),
+        ('{"a,]":' * 30_000 + "1" + "}" * 30_000, "too_deep"),
+        ("9" * 5000, "too_large"),
+        ("1e999", "too_large"),
+    ],
+    ids=["deep", "deeper than is read", "digits", "infinite"],
+)
+@pytest.mark.parametrize("half", ["\\ud83d", ""])
+def test_what_no_parser_holds_is_kept_as_it_was_written_and_the_rest_recorded(
+    shop: Served, value: str, reason: str, half: str
+) -> None:
+    bad = f'{{"type": "track", "userId": "u-1", "messageId": "m-2", "properties": {{"n": {value}}}}}'
+    halved = json.dumps(track("m-3")).replace("m-3", f"m-3{half}")
+    sent = f'{{"sentAt": null, "batch" : [{json.dumps(track("m-1"))}, {bad},{halved}], "context": {{}}}}'.encode()
+    for _ in range(2):
+        assert send(shop, sent).status_code == 200
+    (item,) = [each for each in waiting(shop) if each["reason"] != "lone_surrogate"]
+    assert (item["reason"], item["told"]) == (reason, {"message": bad})
+    assert types(shop).count("touch_recorded") == (1 if half else 2)
+    assert len(waiting(shop)) == (2 if half else 1)
+
+
+def test_a_key_in_a_body_that_has_to_be_taken_apart_is_found(shop: Served) -> None:
+    deep = "[" * 2000 + "]" * 2000
+    body = f'{{"batch": [{deep}, {json.dumps(track("m-1"))}], "writeKey": "{shop.keys["channel"]}"}}'
+    assert shop.client.post(f"{DOOR}/v1/batch", content=body.encode()).status_code == 200
+    assert [each["told"] for each in waiting(shop)] == [{"message": deep}]
+    assert len(timeline(shop, "u-1")) == 1
+
+
+@pytest.mark.parametrize(
+    "items",
+    ['{"a": NaN}', "1,,2", "1,", "[" * 2000, "[" * 2000 + "]" * 1999, '"unended', '"' + '\\"' * 200_000],
+    ids=["NaN", "a gap", "an end", "open", "open within", "text", "quotes"],
+)  # fmt: skip
+def test_what_is_no_json_is_refused_whatever_else_is_there(shop: Served, items: str) -> None:
+    for before in ("", '"\\ud83d",', "[" * 2000 + "]" * 2000 + ","):
+        answer = send(shop, f'{{"batch": [{before}{items}]}}'.encode())
+        assert answer.status_code == 400
+    assert types(shop) == []
 
 
 def test_who_sends_more_than_its_rate_is_told_when_to_come_again(shop: Served) -> None:
@@ -296,25 +385,38 @@ items = json_values | st.fixed_dictionaries(
 )
 
 
-def test_whatever_comes_as_an_item_nothing_of_it_disappears(shop: Served, connection: Connection[Any]) -> None:
-    """Each item is done, which its receipts show, or waits; and the same again changes nothing."""
+def test_whatever_comes_as_an_item_nothing_of_it_disappears(
+    shop: Served, connection: Connection[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each item is done, which its receipts show, or waits; and the same again, if it has an id, changes nothing."""
     channel, receipt = shop.hub.principals.channel("shop"), shop.hub.fingerprints.receipt
 
     def is_done(*ids: str) -> bool:
         asked = {(channel.id, receipt(channel.raw_id + each.encode())) for each in ids}
         return len(receipts.find(connection, list(asked))) == len(asked)
 
+    drawn: list[str] = []
+
+    def draw() -> bytes:
+        drawn.append((id := fresh_id()).hex())
+        return id
+
+    monkeypatch.setattr(door, "fresh_id", draw)
+
     @settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
     @given(st.lists(items, max_size=4), times)
     def one(sent: list[Any], at: Any) -> None:
+        drawn.clear()
         answer = send(shop, {"batch": sent, "sentAt": at})
         assert answer.status_code == 200, (sent, answer.text)
-        for item in orjson.loads(json.dumps(sent)):  # As the hub reads numbers.
-            ids = [each["id"] for each in translate(item, datetime.now(UTC))]
-            assert is_done(*ids) or is_done(f"{id_of(item)}:aside"), item
+        again = 0
+        for item, fresh in zip(orjson.loads(json.dumps(sent)), drawn, strict=True):  # As the hub reads numbers.
+            ids = [each["id"] for each in translate(item, fresh, datetime.now(UTC))]
+            assert is_done(*ids) or is_done(f"segment:aside:{id_of(item, fresh)}"), item
+            again += fresh in id_of(item, fresh)
         once = shop.hub.head()
         assert send(shop, {"batch": sent, "sentAt": at}).status_code == 200
-        assert shop.hub.head() == once, sent
+        assert (shop.hub.head() > once) == (again > 0), sent
 
     one()
 
