@@ -13,7 +13,7 @@ from adapters.api.bodies import check_depth
 from adapters.inbound.segment import Unread
 from hub.errors import Invalid
 
-_TOKENS = re.compile(rb'"(?:[^"\\]|\\.)*+"?|[\[\]{},]', re.DOTALL)
+_TOKENS = re.compile(rb'"(?:[^"\\]|\\.)*+"?|[\[\]{},]', re.DOTALL)  # A text without an end is looked at once.
 _LONGEST_NUMBER = 4000  # Digits; Python reads no more than 4,300.
 
 

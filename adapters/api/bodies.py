@@ -17,7 +17,7 @@ DEEPEST = 32
 PATIENCE = 10.0  # Seconds for the body of a single command.
 
 _JSON = ("application/json",)
-_TOKENS = re.compile(rb'"(?:[^"\\]|\\.)*+"|[\[\]{}]', re.DOTALL)
+_TOKENS = re.compile(rb'"(?:[^"\\]|\\.)*+"?|[\[\]{}]', re.DOTALL)  # A text without an end is looked at once.
 
 
 async def json_body(request: Request) -> bytes:

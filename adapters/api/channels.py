@@ -95,9 +95,14 @@ async def _kept(hub: Hub, principal: Principal, command: Command) -> None:
         try:
             await _do(hub, principal, set_aside(_flaws(error), command, command["id"]))
         except Invalid as flawed:
-            _log.error("not kept", flaws=[f"{flaw.path}: {flaw.reason}" for flaw in flawed.flaws])
-            unregistered = any(flaw.reason == "not_registered" for flaw in flawed.flaws)
-            raise Busy(say("door_unregistered" if unregistered else "door_shut")) from None
+            raise not_kept(flawed) from None
+
+
+def not_kept(flawed: Invalid) -> Busy:
+    """What is answered when something could not even be set aside: who told it shall keep it, and come again."""
+    _log.error("not kept", flaws=[f"{flaw.path}: {flaw.reason}" for flaw in flawed.flaws])
+    unregistered = any(flaw.reason == "not_registered" for flaw in flawed.flaws)
+    return Busy(say("door_unregistered" if unregistered else "door_shut"))
 
 
 async def _do(hub: Hub, principal: Principal, command: Command) -> None:

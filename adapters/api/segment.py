@@ -23,12 +23,13 @@ from starlette.responses import Response
 from adapters.api import apart, describing
 from adapters.api.access import Guarded
 from adapters.api.bodies import arrived, unzipped
+from adapters.api.channels import not_kept
 from adapters.api.problems import BadRequest, NoSuchPage, NotSupported, TooLarge, status_of
 from adapters.inbound.segment import CALLS, aside, translate
 from hub.clock import fresh_id, moment, now
 from hub.decider import Principal
 from hub.errors import Busy, HubError, IdReused, Invalid, Unauthenticated
-from hub.texts import code_of, say
+from hub.texts import code_of
 
 if TYPE_CHECKING:
     from hub import Hub
@@ -113,7 +114,7 @@ def _keep(hub: Hub, principal: Principal, call: str, body: bytes, received_at: d
             _do(hub, principal, left)
             for each in left:
                 if each.error is not None:
-                    raise _kept_out(each.error)
+                    raise not_kept(each.error) if isinstance(each.error, Invalid) else each.error
     except RecursionError:
         raise BadRequest from None
     return len(told)
@@ -136,6 +137,8 @@ def _do(hub: Hub, principal: Principal, items: Sequence[Item]) -> None:
         item.error = next((each for each in checked if isinstance(each, HubError)), None)
         if item.error is None:
             asking += [(item, each) for each in checked if not isinstance(each, HubError)]
+    if not asking:
+        return
     answers = [*stream.take([asked for _, asked in asking]), *stream.rest()]
     for (item, _), answer in zip(asking, answers, strict=True):
         if isinstance(answer, HubError) and not isinstance(answer, IdReused):  # It came before; the first stands.
@@ -159,13 +162,6 @@ def _items(call: str, sent: bytes) -> tuple[Sequence[Any], Any]:
         return [apart.item(each) if isinstance(each, bytes) else each for each in items], body.get("sentAt")
     except ValueError:
         raise BadRequest from None
-
-
-def _kept_out(error: HubError) -> HubError:
-    """Why an item is not even set aside. Until its source is registered libraries shall keep it and come again."""
-    if isinstance(error, Invalid) and any(flaw.reason == "not_registered" for flaw in error.flaws):
-        return Busy(say("door_unregistered"))
-    return error
 
 
 def _why(error: HubError | None) -> tuple[str, str]:

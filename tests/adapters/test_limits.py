@@ -64,6 +64,14 @@ def test_depth_is_checked_before_anything_is_parsed(shop: Served, levels: int, s
         assert answer.json()["errors"] == [{"path": "", "reason": "too_deep"}]
 
 
+def test_a_text_without_an_end_is_looked_at_once(shop: Served) -> None:
+    """Looked at anew from each of its quotes, a delivery like this would take hours."""
+    bodies.check_depth(b"[]" * 33 + b'"' + b'\\"' * (bodies.LARGEST_DELIVERY // 2))
+    sent = b'{"a":[' + b"[]," * 33 + b'"' + b'\\"' * 30_000
+    answer = shop.ask("channel", "POST", "/v1/commands", content=sent, headers=JSON)
+    assert (answer.status_code, answer.json()["errors"]) == (422, [{"path": "", "reason": "not_json"}])
+
+
 def test_brackets_in_texts_are_no_depth(shop: Served) -> None:
     assert shop.do(touch("1", content={"text": "[{" * 100 + '"\\"[['})).status_code == 200
 
