@@ -124,17 +124,17 @@ class Feeder:
         connection.execute(SQL["give_up"])  # The server notices a closed connection only a little later.
 
     def _send(self, connection: Connection[Any], messages: Sequence[Message], reached: int) -> None:
-        done = 0
+        done, alone = 0, messages[0].position == self._failed
         while done < len(messages) and not self._stopping.is_set():
             try:
-                again = messages[done].position == self._failed  # Alone, so that what is behind it goes out once.
-                count = self._carry(messages[done : done + 1] if again else messages[done:])
+                given = messages[done : done + 1] if alone else messages[done:]
+                count = self._carry(given)
             except Failure as failure:
                 if not self._gives_up(connection, messages[done], failure):
                     return  # The page is read again: meanwhile something in it may have been erased.
-                done += 1
+                done, alone = done + 1, False
                 continue
-            done += count
+            done, alone = done + count, count < len(given)  # Else what is behind it would go out with each try of it.
             position = reached if done == len(messages) else messages[done - 1].position
             connection.execute(SQL["sent"], {"name": self._name, "position": position, "count": count})
             if self._opens:

@@ -132,8 +132,8 @@ class JetStream:
             [f"{to.url.scheme}://{f'[{each}]' if ':' in each else each}:{to.port}" for each in addresses],
             name="hub",
             token=to.secrets[0].decode() if to.secrets else None,
-            tls=ssl.create_default_context(cafile=to.ca) if to.encrypted else None,
-            tls_hostname=host if to.encrypted else None,
+            tls=ssl.create_default_context(cafile=to.ca),  # For nats://, too: its server may ask for it.
+            tls_hostname=host,
             connect_timeout=CONNECT,
             allow_reconnect=False,  # Who sends says when.
             max_reconnect_attempts=1,
