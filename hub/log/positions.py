@@ -10,7 +10,7 @@ from typing import Any
 import psycopg
 from psycopg import Connection
 
-from hub.database import connect, load_queries
+from hub.database import connect, is_away, load_queries
 
 SQL = load_queries(__file__)
 
@@ -35,8 +35,9 @@ class Positions:
                 connection = self._open()
                 with connection.transaction():
                     yield connection
-            except psycopg.OperationalError:
-                self.close()
+            except psycopg.Error as error:
+                if is_away(error):
+                    self.close()
                 raise
 
     def advance(self, connection: Connection[Any], log: str, position: int) -> bool:
@@ -58,7 +59,7 @@ class Positions:
         self.close()  # The library's runner makes one and tells nobody that it is done with it.
 
     def _open(self) -> Connection[Any]:
-        if self._connection is None:
+        if self._connection is None or self._connection.closed:  # Perhaps broken while its user raised an error.
             self._connection = connect(self._url, as_writer=False, autocommit=True)
             self._connection.execute("SET search_path = public")
         return self._connection

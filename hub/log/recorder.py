@@ -41,7 +41,7 @@ from eventsourcing.utils import Environment
 from psycopg import Connection
 
 from hub.clock import fresh_id
-from hub.database import connect, load_queries, pool
+from hub.database import connect, is_away, load_queries, pool
 from hub.errors import Conflict
 from hub.log import wire
 from hub.log.append import SQL as LOG_SQL
@@ -222,7 +222,9 @@ class Subscription(DCBSubscription[LogRecorder]):
                 try:
                     if not self._read_on(self._listening()):
                         self._wait(self._listening())
-                except psycopg.OperationalError:
+                except psycopg.Error as error:
+                    if not is_away(error):
+                        raise
                     self._leave()
                     select([self._woken], [], [], POLL / 4)
             return self._page.popleft()

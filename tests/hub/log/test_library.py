@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import threading
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
@@ -191,6 +192,27 @@ def test_a_view_outlives_its_connection(env: Env, app: Courses, owner: Connectio
         with pytest.raises(psycopg.OperationalError):
             runner.view.rolls()
         assert runner.view.rolls() == {}
+
+
+@pytest.mark.parametrize("error", [RuntimeError, psycopg.errors.IdleInTransactionSessionTimeout])
+def test_a_view_whose_connection_broke_on_the_way_gets_another(
+    database_url: str, owner: Connection[Any], error: type[Exception]
+) -> None:
+    view = ViewRecorder(Positions(database_url, "one"))
+
+    def fail() -> None:
+        with view.transaction(Tracking("up", 1)) as connection:
+            if error is RuntimeError:
+                owner.execute("SELECT pg_terminate_backend(%s)", (connection.info.backend_pid,))
+                raise error
+            connection.execute("SET idle_in_transaction_session_timeout = '50ms'")
+            time.sleep(0.5)
+            connection.execute("SELECT 1")
+
+    with pytest.raises(error):
+        fail()
+    view.insert_tracking(Tracking("up", 1))
+    assert view.max_tracking_id("up") == 1
 
 
 def test_a_position_is_taken_once_and_never_behind_one_that_was(database_url: str) -> None:
