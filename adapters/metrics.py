@@ -56,6 +56,9 @@ class Metrics(Observer):
         self._commands = counter("hub_commands", "Commands answered, or refused and why.", "command", "outcome")
         self._redecided = counter("hub_redecided", "Times a command was decided again, because its boundary moved.")
         self._conflicts = counter("hub_conflicts", "Appends refused, because something new lay in their boundary.")
+        self._otherwise = counter(
+            "hub_channel_told_otherwise", "Told under an id that stood for something else, and not taken.", "door"
+        )
         self._append = histogram("hub_append_seconds", "From handing in an append until it was durable.", _SECONDS)
         self._commit = histogram("hub_commit_seconds", "A group commit, from asking for the lock on.", _SECONDS)
         self._appends = histogram("hub_commit_appends", "Appends that shared a commit.", _COUNTS)
@@ -72,6 +75,9 @@ class Metrics(Observer):
 
     def turned_away(self, error: HubError) -> None:
         self._commands.labels("-", code_of(error)).inc()
+
+    def told_otherwise(self, door: str, times: int) -> None:
+        self._otherwise.labels(door).inc(times)
 
     def begun(self, asked: Sequence[Asked], slice: Slice, seconds: float) -> None:
         if slice.append is not None:

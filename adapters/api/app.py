@@ -43,7 +43,7 @@ def create_app(hub: Hub, rate: int = RATE, doors: Mapping[str, Door] = MappingPr
     app.add_middleware(Requests, answered=metrics.answered)
     problems.install(app)
     routes.add_commands(app, hub)
-    add_channels(app, hub, doors)
+    add_channels(app, hub, doors, metrics.told_otherwise)
     routes.add_questions(app, hub)
     segment.add_segment(app, hub)
     _describe(app)

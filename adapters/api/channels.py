@@ -5,8 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 import time
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
 import structlog
@@ -15,7 +14,7 @@ from starlette.concurrency import run_in_threadpool
 from starlette.responses import Response
 
 from adapters.api import describing
-from adapters.api.bodies import LARGEST_DELIVERY, arrived, check_depth
+from adapters.api.bodies import LARGEST_DELIVERY, arrived
 from adapters.api.problems import NoSuchPage, TooManyRequests, Unsigned
 from adapters.inbound.delivery import Command, Delivery, digest, set_aside
 from adapters.inbound.doors import Door
@@ -34,7 +33,8 @@ _ID = re.compile("[!-~]{1,150}")
 _log = structlog.get_logger()
 
 
-def add_channels(app: FastAPI, hub: Hub, doors: Mapping[str, Door]) -> None:
+def add_channels(app: FastAPI, hub: Hub, doors: Mapping[str, Door], told_otherwise: Callable[[str, int], None]) -> None:
+    """`told_otherwise` hears of a door, and how often it told something else under an id that it had used before."""
     principals: dict[str, Principal] = {}
 
     async def speaking_for(door: Door) -> Principal:
@@ -55,13 +55,16 @@ def add_channels(app: FastAPI, hub: Hub, doors: Mapping[str, Door]) -> None:
         principal = request.state.principal = await speaking_for(door)
         if wait := app.state.rates.ask(principal.id):
             raise TooManyRequests(wait)
-        commands = [{**each, "id": _id(door, each["id"])} for each in _translated(door, delivery)]
+        commands = [{**each, "id": _id(door, each["id"])} for each in door.commands(delivery)]
         request.state.commands = len(commands)
         for n in range(0, len(commands), AT_ONCE):
             now = commands[n : n + AT_ONCE]
             waits = [app.state.rates.charge(principal.id) for _ in now[not n :]]  # One was asked for above.
             await asyncio.sleep(max(waits, default=0))
-            await asyncio.gather(*(_kept(hub, principal, each) for each in now))
+            told_before = sum(await asyncio.gather(*(_kept(hub, principal, each) for each in now)))
+            if told_before:
+                _log.warning("told otherwise", door=door.name, ids=told_before)
+                told_otherwise(door.name, told_before)
         return Response(status_code=204)
 
 
@@ -71,29 +74,23 @@ async def _delivery(request: Request, door: Door) -> Delivery:
     return Delivery(body, dict(request.headers), f"{door.url}?{query}" if query else door.url)
 
 
-def _translated(door: Door, delivery: Delivery) -> list[Command]:
-    if not delivery.is_form:
-        try:
-            check_depth(delivery.body)
-        except Invalid as error:  # Nothing takes it apart any further.
-            return [set_aside(error.flaws, {"text": delivery.body.decode("utf-8", "replace")})]
-    return door.commands(delivery)
-
-
 def _id(door: Door, told: str) -> str:
     """Two doors of one source may count alike. An id of another form than ids have is made one."""
     return f"{door.name}:{told if _ID.fullmatch(told) else digest(told.encode('utf-8', 'surrogatepass'))}"
 
 
-async def _kept(hub: Hub, principal: Principal, command: Command) -> None:
-    """Do what was told, or set it aside. Raises Busy, or what became of the hub itself."""
+async def _kept(hub: Hub, principal: Principal, command: Command) -> bool:
+    """Do what was told, or set it aside. True where something else was told under its id, which stands.
+
+    Raises Busy, or what became of the hub itself.
+    """
     try:
-        await _do(hub, principal, command)
+        return await _do(hub, principal, command)
     except (Busy, Conflict, Failed):
         raise
     except HubError as error:
         try:
-            await _do(hub, principal, set_aside(_flaws(error), command, command["id"]))
+            return await _do(hub, principal, set_aside(_flaws(error), command, command["id"]))
         except Invalid as flawed:
             raise not_kept(flawed) from None
 
@@ -105,9 +102,12 @@ def not_kept(flawed: Invalid) -> Busy:
     return Busy(say("door_unregistered" if unregistered else "door_shut"))
 
 
-async def _do(hub: Hub, principal: Principal, command: Command) -> None:
-    with suppress(IdReused):  # Told before. What a service tells under one id it does not tell otherwise later.
+async def _do(hub: Hub, principal: Principal, command: Command) -> bool:
+    try:
         await asyncio.wrap_future(hub.counter.submit(hub.accept(principal, command)))
+    except IdReused:
+        return True
+    return False
 
 
 def _flaws(error: HubError) -> tuple[Flaw, ...]:

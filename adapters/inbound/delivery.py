@@ -13,10 +13,13 @@ from urllib.parse import parse_qsl
 import orjson
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from adapters.api.bodies import check_depth
 from hub.errors import Flaw, Invalid
+from hub.identity.normalise import is_code
 from hub.intake import flaws_of, strange_characters
 
 FORM = "application/x-www-form-urlencoded"
+MOST_FIELDS = 1000  # Of a form; they are read before its signature is verified.
 
 Command = dict[str, Any]
 M = TypeVar("M", bound="Shape")
@@ -42,12 +45,24 @@ class Delivery:
 
     @property
     def form(self) -> list[tuple[str, str]]:
-        """The fields in order; one may come several times."""
-        return parse_qsl(self.body.decode("utf-8", "replace"), keep_blank_values=True, errors="replace")
+        """The fields in order; one may come several times. Raises Invalid."""
+        try:
+            return parse_qsl(self.body.decode(), keep_blank_values=True, errors="strict", max_num_fields=MOST_FIELDS)
+        except ValueError:
+            raise Invalid(Flaw("", "not_a_form")) from None
+
+    @property
+    def as_it_came(self) -> dict[str, str]:
+        """Every byte of the body, as a text where it is one."""
+        try:
+            return {"text": self.body.decode()}
+        except ValueError:
+            return {"base64": b64encode(self.body).decode()}
 
     @property
     def json(self) -> Any:
-        """Raises Invalid."""
+        """Raises Invalid, also for what is nested deeper than any command, before anything parses it."""
+        check_depth(self.body)
         try:
             return orjson.loads(self.body)
         except ValueError:
@@ -78,15 +93,19 @@ def said(values: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def set_aside(flaws: Iterable[Flaw], message: Any, id: str | None = None) -> Command:
-    """What no touch can be made of waits in quarantine, whole; what cannot stand there as it is, in base64."""
+    """What no touch can be made of waits in quarantine, whole; what cannot stand there as it is, in base64.
+
+    Its id is not that of the touch, so that the message may still come right under its own.
+    """
     flaw = next(iter(flaws))
+    path = flaw.path.replace("*", "_")[:64].lower()
     if any(strange_characters(message)):
         message = {"base64": b64encode(orjson.dumps(message)).decode()}
     return {
         "command": "quarantine_touch",
-        "id": id or digest(orjson.dumps(message, option=orjson.OPT_SORT_KEYS)),
-        "path": flaw.path.replace("*", "_")[:64].lower() or "message",
-        "reason": flaw.reason,
+        "id": f"{id or digest(orjson.dumps(message, option=orjson.OPT_SORT_KEYS))}:aside",
+        "path": path if is_code(path) else "message",
+        "reason": flaw.reason if is_code(flaw.reason) else "invalid",
         "message": message,
     }
 

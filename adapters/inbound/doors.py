@@ -17,7 +17,7 @@ from typing import Any, Protocol
 from urllib.parse import urlsplit
 
 from adapters.inbound import sendgrid, standard_webhooks, telegram, twilio
-from adapters.inbound.delivery import FORM, Command, Delivery, set_aside
+from adapters.inbound.delivery import FORM, Command, Delivery, digest, set_aside
 from adapters.inbound.verifying import Ecdsa, Nothing, Refusal, Signature, UrlAndParams
 from adapters.toml import Table, read
 from hub.errors import Invalid
@@ -27,10 +27,15 @@ from hub.texts import Both, Told, told
 
 
 class Format(Protocol):
-    """A module of this package: how its service signs, and what its deliveries are in our words."""
+    """A module of this package: how its service signs, the header with the id that it signs, if any, and what its
+    deliveries are in our words.
+    """
 
     @property
     def SIGNATURE(self) -> Signature: ...  # noqa: N802 -- a constant of a module.
+
+    @property
+    def ID(self) -> str | None: ...  # noqa: N802 -- a constant of a module.
 
     @property
     def translate(self) -> Callable[[Delivery], list[Command]]: ...
@@ -56,6 +61,7 @@ class Door:
     keys: tuple[Any, ...]
     translate: Callable[[Delivery], list[Command]]
     url: str = ""  # As the service knows it, without a query.
+    id: str | None = None  # The header with the id of a delivery.
 
     def refuses(self, delivery: Delivery, now: float) -> Refusal:
         """Why it is not from this door's service; None where it is."""
@@ -66,16 +72,15 @@ class Door:
         try:
             return self.translate(delivery)
         except Invalid as error:
-            return [set_aside(error.flaws, _as_kept(delivery))]
+            own = delivery.headers.get(self.id) if self.id else None
+            return [set_aside(error.flaws, _as_kept(delivery), own or digest(delivery.body))]
 
 
 def _as_kept(delivery: Delivery) -> Any:
-    if delivery.is_form:
-        return {FORM: delivery.form}
     try:
-        return delivery.json
+        return {FORM: delivery.form} if delivery.is_form else delivery.json
     except Invalid:
-        return {"text": delivery.body.decode("utf-8", "replace")}
+        return delivery.as_it_came
 
 
 def doors_of(settings: Settings) -> dict[str, Door]:
@@ -100,7 +105,7 @@ def _door(file: Table, name: str) -> Door:
     if not is_code(source):
         table.fail("source", _fix("source"))
     signature, keys = _signed(table, format.SIGNATURE)
-    return Door(name, source, signature, keys, format.translate, _url(table, format.SIGNATURE))
+    return Door(name, source, signature, keys, format.translate, _url(table, format.SIGNATURE), format.ID)
 
 
 def _signed(table: Table, signature: Signature) -> tuple[Signature, tuple[Any, ...]]:

@@ -13,6 +13,7 @@ from adapters.inbound.delivery import Command, Delivery, Shape, at, digest, read
 from adapters.inbound.verifying import Ecdsa, Signature
 from hub.errors import Flaw, Invalid
 
+ID: str | None = None
 SIGNATURE: Signature = Ecdsa("x-twilio-email-event-webhook-signature", "x-twilio-email-event-webhook-timestamp")
 
 

@@ -14,6 +14,7 @@ from adapters.inbound.delivery import Command, Delivery, Shape, digest, read, sa
 from adapters.inbound.verifying import Hmac, Signature
 from hub.errors import Flaw, Invalid
 
+ID: str | None = "webhook-id"
 SIGNATURE: Signature = Hmac(
     "webhook-signature",
     over="{webhook-id}.{webhook-timestamp}.{body}",

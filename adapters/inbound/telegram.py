@@ -1,7 +1,7 @@
 """Telegram: updates of a bot, as `setWebhook` has them delivered (https://core.telegram.org/bots/api#update).
 
-An update of a private conversation is a touch; its key is the user's id. What comes from a group or a channel, or
-names nobody, is nobody's touch: it is set aside.
+An update of a private conversation is a touch; its key is the user's id. What comes from a group or a channel, names
+nobody, or is of another kind than KINDS, is nobody's touch: it is set aside.
 """
 
 from __future__ import annotations
@@ -14,7 +14,9 @@ from adapters.inbound.delivery import Command, Delivery, Shape, at, read, said, 
 from adapters.inbound.verifying import Equality, Signature
 from hub.errors import Flaw, Invalid
 
+ID: str | None = None
 SIGNATURE: Signature = Equality("x-telegram-bot-api-secret-token", "[A-Za-z0-9_-]{1,256}")
+KINDS = frozenset({"message", "edited_message", "callback_query", "message_reaction", "my_chat_member"})
 
 
 class Person(Shape):
@@ -70,12 +72,14 @@ def translate(delivery: Delivery) -> list[Command]:
     if len(happened) != 1:
         raise Invalid(Flaw("message", "missing"))
     ((kind, what),) = happened
+    if kind not in KINDS:
+        return [set_aside([Flaw(kind, "no_touch")], told, id)]
     happening = read(Happening, what)
     person = happening.sender or happening.user
     chat = happening.chat or (happening.message.chat if happening.message else None)
     if person is None or person.is_bot:
         return [set_aside([Flaw("from", "names_nobody")], told, id)]
-    if chat is not None and chat.type != "private":
+    if chat is None or chat.type != "private":
         return [set_aside([Flaw("chat.type", "not_private")], told, id)]
     return [
         {

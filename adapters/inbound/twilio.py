@@ -15,6 +15,7 @@ from adapters.inbound.delivery import Command, Delivery, Shape, read, said
 from adapters.inbound.verifying import Signature, UrlAndParams
 from hub.errors import Flaw, Invalid
 
+ID: str | None = None
 SIGNATURE: Signature = UrlAndParams("x-twilio-signature")
 
 _WHATSAPP = "whatsapp:"
@@ -39,8 +40,8 @@ class Fields(Shape):
 
 def translate(delivery: Delivery) -> list[Command]:
     """One touch a delivery. Raises Invalid for what is neither a message nor a call."""
-    told = dict(delivery.form) if delivery.is_form else delivery.json
-    fields = read(Fields, told)
+    told = delivery.form if delivery.is_form else delivery.json
+    fields = read(Fields, dict(told) if delivery.is_form else told)
     if fields.MessageSid:
         return [_message(fields, told)]
     if fields.CallSid:

@@ -23,8 +23,10 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import load_der_public_key
 
 from adapters.inbound.delivery import Delivery
+from hub.errors import Invalid
 
 TOLERANCE = 300.0  # Seconds.
+MOST_SIGNATURES = 16  # Of one header that are looked at; a service that changes its secret sends two.
 
 Refusal = Literal["missing", "stale", "wrong"] | None
 
@@ -68,7 +70,8 @@ class Hmac:
             return "stale"
         signed = b"".join(each or b"" for each in pieces)
         given = [each.removeprefix(self.prefix) for each in told.split() if each.startswith(self.prefix)]
-        return _judged(any(_alike(self._of(key, signed), each) for key in keys for each in given))
+        made = [self._of(key, signed) for key in keys]
+        return _judged(any(_alike(one, each) for one in made for each in given[:MOST_SIGNATURES]))
 
     def _of(self, key: bytes, signed: bytes) -> str:
         made = hmac.digest(key, signed, self.digest)
@@ -137,7 +140,10 @@ class UrlAndParams:
             return "missing"
         params = ""
         if delivery.is_form:
-            params = "".join(name + value for name, value in sorted(set(delivery.form)))
+            try:
+                params = "".join(name + value for name, value in sorted(set(delivery.form)))
+            except Invalid:
+                return "wrong"
         else:
             (named, *_) = parse_qs(urlsplit(delivery.url).query).get("bodySHA256", [""])
             if not _alike(hashlib.sha256(delivery.body).hexdigest(), named):
@@ -174,12 +180,14 @@ def _alike(one: str, other: str) -> bool:
 
 
 def _is_fresh(told: str, now: float) -> bool:
-    """Seconds since 1970, or a time as RFC 3339 writes it."""
+    """Seconds since 1970, or a time as RFC 3339 writes it, with its offset."""
+    if re.fullmatch("[0-9]{1,12}", told):
+        return abs(now - float(told)) <= TOLERANCE
     try:
-        time = float(told) if re.fullmatch("[0-9]{1,12}", told) else datetime.fromisoformat(told).timestamp()
+        time = datetime.fromisoformat(told)
+        return time.tzinfo is not None and abs(now - time.timestamp()) <= TOLERANCE
     except (ValueError, OverflowError):
         return False
-    return abs(now - time) <= TOLERANCE
 
 
 def _verifies(key: ec.EllipticCurvePublicKey, signature: bytes, signed: bytes) -> bool:
@@ -193,9 +201,9 @@ def _verifies(key: ec.EllipticCurvePublicKey, signature: bytes, signed: bytes) -
 def _with_and_without_port(url: str) -> list[str]:
     """The sender may sign either, whichever it called."""
     parts = urlsplit(url)
-    bare = parts.netloc.removesuffix(f":{parts.port}")
+    bare = re.sub(":[0-9]*$", "", parts.netloc)
     port = parts.port or (443 if parts.scheme == "https" else 80)
-    return [url.replace(parts.netloc, spelled, 1) for spelled in (bare, f"{bare}:{port}")]
+    return [parts._replace(netloc=spelled).geturl() for spelled in (bare, f"{bare}:{port}")]
 
 
 def _some(secret: bytes) -> bytes:

@@ -81,14 +81,18 @@ def test_what_happens_in_a_private_conversation_is_a_touch_of_its_kind() -> None
     [
         ({"message": {"from": ME, "chat": GROUP, "date": 1, "text": "hi"}}, "not_private"),
         ({"callback_query": {"from": ME, "message": {"chat": GROUP}}}, "not_private"),
-        ({"channel_post": {"chat": {"id": -6, "type": "channel"}, "date": 1}}, "names_nobody"),
-        ({"poll": {"id": "1"}}, "names_nobody"),
+        ({"callback_query": {"from": ME, "inline_message_id": "x", "data": "buy"}}, "not_private"),
+        ({"message": {"chat": PRIVATE, "date": 1}}, "names_nobody"),
+        ({"channel_post": {"chat": {"id": -6, "type": "channel"}, "date": 1}}, "no_touch"),
+        ({"poll": {"id": "1"}}, "no_touch"),
+        ({"business_message": {"from": ME, "chat": PRIVATE, "date": 1, "text": "Our own answer"}}, "no_touch"),
+        ({"inline_query": {"from": ME, "chat_type": "supergroup", "query": "x"}}, "no_touch"),
         ({"message": {"from": {**ME, "is_bot": True}, "chat": PRIVATE, "date": 1}}, "names_nobody"),
     ],
 )
 def test_what_is_nobodys_touch_is_set_aside(what: dict[str, Any], reason: str) -> None:
     command = update(**what)
-    assert (command["command"], command["id"], command["reason"]) == ("quarantine_touch", "7", reason)
+    assert (command["command"], command["id"], command["reason"]) == ("quarantine_touch", "7:aside", reason)
     assert command["message"] == {"update_id": 7, **what}
 
 
@@ -112,7 +116,7 @@ def test_what_is_no_update_is_told_by_its_place(told: Any, flaw: tuple[str, str]
 def test_an_sms_is_a_touch_of_its_sender() -> None:
     (command,) = twilio.translate(as_form(SAMPLES["twilio"]["sms_form"]))
     message = command.pop("content")
-    assert (message["text"], message["message"]["NumMedia"]) == ("STOP", "0")
+    assert (message["text"], dict(message["message"])["NumMedia"]) == ("STOP", "0")
     assert command == {
         "command": "record_touch",
         "id": "SM1:received",
@@ -123,6 +127,13 @@ def test_an_sms_is_a_touch_of_its_sender() -> None:
         "provider_id": "SM1",
         "data": {},
     }
+
+
+def test_a_field_said_twice_is_kept_twice() -> None:
+    (command,) = twilio.translate(as_form("MessageSid=S&From=%2B79161234567&Body=one&Body=two"))
+    assert command["content"]["message"] == [
+        ("MessageSid", "S"), ("From", "+79161234567"), ("Body", "one"), ("Body", "two"),
+    ]  # fmt: skip
 
 
 def test_the_status_of_a_message_is_a_report_about_a_contact() -> None:

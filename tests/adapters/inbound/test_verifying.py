@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hmac
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime
@@ -16,8 +17,8 @@ from standardwebhooks import Webhook
 from twilio.request_validator import RequestValidator
 
 from adapters.inbound import sendgrid, standard_webhooks, telegram, twilio
-from adapters.inbound.delivery import FORM, Delivery
-from adapters.inbound.verifying import TOLERANCE, Hmac, Nothing, Signature, UrlAndParams
+from adapters.inbound.delivery import FORM, MOST_FIELDS, Delivery
+from adapters.inbound.verifying import MOST_SIGNATURES, TOLERANCE, Hmac, Nothing, Signature, UrlAndParams
 from tests.adapters.inbound import senders
 from tests.adapters.inbound.senders import SAMPLES, SENDGRID_PUBLIC, STANDARD_SECRET, TWILIO_TOKEN, VECTORS
 
@@ -193,6 +194,39 @@ def test_a_header_may_hold_signatures_by_several_secrets() -> None:
     assert refuses(signed, headers=headers) == "wrong"
 
 
+def test_the_body_is_hashed_once_a_key_however_many_signatures_there_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    signed, digest = SIGNED["standard webhooks"], hmac.digest
+    hashed: list[bytes] = []
+
+    def noting(key: bytes, message: bytes, name: str) -> bytes:
+        hashed.append(message)
+        return digest(key, message, name)
+
+    monkeypatch.setattr(hmac, "digest", noting)
+    headers = dict(signed.delivery.headers)
+    right = headers["webhook-signature"]
+    headers["webhook-signature"] = " ".join(["v1,AAAA"] * (MOST_SIGNATURES - 1) + [right])
+    assert refuses(signed, headers=headers, secrets=(OTHER_WHSEC, signed.secret)) is None
+    assert len(hashed) == 2
+    headers["webhook-signature"] = " ".join(["v1,AAAA"] * MOST_SIGNATURES + [right])
+    assert refuses(signed, headers=headers) == "wrong"
+
+
+def test_a_time_without_its_offset_is_no_time() -> None:
+    signed = SIGNED["zendesk"]
+    at = signed.delivery.headers["x-zendesk-webhook-signature-timestamp"]
+    assert at.endswith("Z")
+    headers = {**signed.delivery.headers, "x-zendesk-webhook-signature-timestamp": at.removesuffix("Z")}
+    assert refuses(signed, headers=headers) == "stale"
+
+
+@pytest.mark.parametrize("body", ["&".join(["a=b"] * (MOST_FIELDS + 1)), "Body=%CF%F0"])
+def test_a_form_of_too_many_fields_or_of_no_text_is_not_even_looked_at(body: str) -> None:
+    headers = {"content-type": FORM, "x-twilio-signature": "x"}
+    delivery = Delivery(body.encode(), headers, senders.TWILIO_URL)
+    assert twilio.SIGNATURE.refuses(delivery, [TWILIO_TOKEN.encode()], 0) == "wrong"
+
+
 def test_a_body_that_is_no_form_needs_its_digest_in_the_address() -> None:
     signed = SIGNED["twilio, json"]
     url = signed.delivery.url.partition("?")[0]
@@ -208,6 +242,10 @@ def test_the_address_is_signed_with_its_port_or_without() -> None:
         (url, url),
         (url.replace(".org", ".org:443"), url),
         (url, url.replace(".org", ".org:443")),
+        ("https://s:443/v1/channels/sms", "https://s/v1/channels/sms"),
+        ("http://http:80/v1/channels/sms", "http://http/v1/channels/sms"),
+        ("https://[::1]:443/v1/channels/sms", "https://[::1]/v1/channels/sms"),
+        ("https://s/v1/channels/sms", "https://s:/v1/channels/sms"),
     ):
         sent = senders.twilio({"Body": "привет & пока", "Empty": ""}, signed)
         assert signature.refuses(sent.delivered(configured), [TWILIO_TOKEN.encode()], 0) is None
