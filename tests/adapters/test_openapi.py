@@ -63,7 +63,7 @@ def known(shop: Served) -> Known:
         "reason": ["missing"],
         "message": [{"event": "Просмотр"}],
         "facts": [{}, {"city": "Москва"}],
-        "identifiers": [{}, {"phone": "+79160001122"}],
+        "identifiers": [None, {"phone": "+79160001122"}],
         "identifier": [{"kind": "phone", "value": "+79160001122"}],
         "cursor": [None],
         "correlation": [None],

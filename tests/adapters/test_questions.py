@@ -241,6 +241,7 @@ def test_the_description_names_every_command_and_every_route(shop: Served) -> No
     assert set(described["paths"]) == {
         "/v1/channels/segment/v1/{call}",
         "/v1/channels/segment/{call}",
+        "/v1/channels/{name}",
         "/v1/commands",
         "/v1/commands/batch",
         "/v1/customers/{id}",
@@ -260,6 +261,8 @@ def test_the_description_names_every_command_and_every_route(shop: Served) -> No
         assert ref in described["components"]["schemas"]
     for path in described["paths"].values():
         for operation in path.values():
+            if "204" in operation["responses"]:
+                continue  # Answered without a word.
             (answer,) = {str(each["schema"]) for each in operation["responses"]["200"]["content"].values()}
             assert "$ref" in answer
     assert "HTTPValidationError" not in text
