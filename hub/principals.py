@@ -22,9 +22,9 @@ from psycopg.rows import class_row
 from psycopg_pool import ConnectionPool
 
 from hub.clock import fresh_id
-from hub.database import load_queries
+from hub.database import AWAY, load_queries
 from hub.decider import Principal
-from hub.errors import Flaw, Invalid, Rejected, Unauthenticated, Unknown
+from hub.errors import Busy, Flaw, Invalid, Rejected, Unauthenticated, Unknown
 from hub.events.base import uuid_text
 from hub.identity.normalise import is_code
 from hub.texts import say
@@ -78,6 +78,7 @@ class Principals:
     def __init__(self, pool: ConnectionPool[Connection[Any]]) -> None:
         self._pool = pool
         self._known: dict[str, _Remembered] = {}
+        self._away_at = 0.0  # When the database was last found to be away, by the monotonic clock.
         self._lock = Lock()
 
     def make(
@@ -140,13 +141,20 @@ class Principals:
         return _recognised(known, secret_hash)
 
     def authenticate(self, token: str) -> Principal:
-        """Whose key this is. Raises Unauthenticated."""
+        """Whose key this is. Raises Unauthenticated, or Busy or OperationalError without a database."""
+        asked = time.monotonic()
         with self._lock:  # Of many who ask at once with one key, one looks it up.
             if principal := self.remembered(token):
                 return principal
+            if asked <= self._away_at:  # One after the other, the last would wait as long as the database is away.
+                raise Busy(say("database_away"))
             id, secret_hash = _parts(token)
-            with self._pool.connection(PATIENCE) as connection:
-                row = connection.execute(SQL["key"], (id,), prepare=True).fetchone()
+            try:
+                with self._pool.connection(PATIENCE) as connection:
+                    row = connection.execute(SQL["key"], (id,), prepare=True).fetchone()
+            except AWAY:
+                self._away_at = time.monotonic()
+                raise
             if row is None:
                 self._known.pop(id, None)
                 raise Unauthenticated
