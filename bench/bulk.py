@@ -51,7 +51,7 @@ def figures(events: int = 1_000_000) -> list[Figure]:
         def singles() -> None:
             while not over.is_set():
                 waits.append(timed(partial(one, Append(MAIN, [prepared(opened, 0)]))))
-                time.sleep(0.01)
+                time.sleep(0.01)  # A few beside the load, not a second load.
 
         ours = events / timed(load)
         rows = rows_of(opened.url, 0)

@@ -88,7 +88,7 @@ def _reached(opened: Hub, name: str) -> None:
     with opened.questions.connection() as connection:
         connection.autocommit = True
         while next(each for each in standings(connection) if each.name == name).lag:
-            time.sleep(0.01)
+            time.sleep(0.01)  # The feeder is another thread, and rings nobody.
 
 
 async def _bare(url: str, stream: str, messages: Sequence[Message]) -> float:
@@ -148,7 +148,7 @@ def server(store: Path) -> Iterator[str]:
                     socket.create_connection(("127.0.0.1", port), 1).close()
                     break
                 except OSError:
-                    time.sleep(0.05)
+                    time.sleep(0.05)  # The server is starting.
             yield f"nats://127.0.0.1:{port}"
         finally:
             started.terminate()

@@ -83,7 +83,7 @@ def rebuild(
             if time.monotonic() > given_up:
                 raise Busy(say("rows_in_use", model=model.name))
             told(rows.progress())
-            time.sleep(pause)
+            time.sleep(pause)  # Somebody reads the table; nothing tells when that ends.
             pause = min(pause * 1.5, LONGEST)
 
 
